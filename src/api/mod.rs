@@ -1,0 +1,21 @@
+//! The admin listener: health and metrics.
+
+use std::net::SocketAddr;
+
+/// Where the admin listener is, and who may use it.
+#[derive(Clone)]
+pub struct Settings {
+    /// The address; loopback unless there is a token.
+    pub address: SocketAddr,
+    /// What a caller must send as `Authorization: Bearer`; `None` on loopback only.
+    pub token: Option<zeroize::Zeroizing<String>>,
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings")
+            .field("address", &self.address)
+            .field("token", &self.token.as_ref().map(|_| "***"))
+            .finish()
+    }
+}

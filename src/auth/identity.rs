@@ -1,0 +1,88 @@
+//! A verified identity: holding one proves that a credential was checked.
+
+use std::sync::Arc;
+
+use crate::keys::{ActiveKey, Label};
+
+/// Who a request comes from. Made only inside `auth`.
+#[derive(Debug, Clone)]
+pub struct Identity(Who);
+
+#[derive(Debug, Clone)]
+enum Who {
+    Session(Arc<Session>),
+    Key(Arc<ActiveKey>),
+}
+
+/// What a verified session token says.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) user_id: Label,
+    pub(super) user_email: Option<Label>,
+}
+
+/// How a request was authenticated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// A session JWT, from the cookie or as Bearer.
+    Jwt,
+    /// An API key.
+    ApiKey,
+}
+
+impl Method {
+    /// The text of `X-Auth-Method` and of the `auth` metric label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Jwt => "jwt",
+            Self::ApiKey => "api_key",
+        }
+    }
+}
+
+impl Identity {
+    pub(super) fn session(session: Arc<Session>) -> Self {
+        Self(Who::Session(session))
+    }
+
+    pub(super) fn key(key: Arc<ActiveKey>) -> Self {
+        Self(Who::Key(key))
+    }
+
+    /// How the request was authenticated.
+    #[must_use]
+    pub fn method(&self) -> Method {
+        match &self.0 {
+            Who::Session(_) => Method::Jwt,
+            Who::Key(_) => Method::ApiKey,
+        }
+    }
+
+    /// The user's id.
+    #[must_use]
+    pub fn user_id(&self) -> &Label {
+        match &self.0 {
+            Who::Session(session) => &session.user_id,
+            Who::Key(key) => &key.user_id,
+        }
+    }
+
+    /// The user's e-mail address, where it is known.
+    #[must_use]
+    pub fn user_email(&self) -> Option<&Label> {
+        match &self.0 {
+            Who::Session(session) => session.user_email.as_ref(),
+            Who::Key(key) => key.user_email.as_ref(),
+        }
+    }
+
+    /// The key that was used, where one was.
+    #[must_use]
+    pub fn active_key(&self) -> Option<&ActiveKey> {
+        match &self.0 {
+            Who::Session(_) => None,
+            Who::Key(key) => Some(key),
+        }
+    }
+}

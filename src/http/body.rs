@@ -1,0 +1,199 @@
+//! Request and response bodies as they pass through, unboxed.
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+
+/// A response body: made here, or streamed from somewhere else.
+#[derive(Debug)]
+pub enum Body<U> {
+    /// Bytes that the gateway itself answers with; empty when taken.
+    Own(Bytes),
+    /// A body that streams from `U`, usually an instance.
+    Upstream(U),
+}
+
+impl<U> Body<U> {
+    /// A body without content.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self::Own(Bytes::new())
+    }
+}
+
+impl<U> HttpBody for Body<U>
+where
+    U: HttpBody<Data = Bytes> + Unpin,
+{
+    type Data = Bytes;
+    type Error = U::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, U::Error>>> {
+        match self.get_mut() {
+            Self::Own(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Own(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Upstream(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Own(bytes) => bytes.is_empty(),
+            Self::Upstream(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Own(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Upstream(body) => body.size_hint(),
+        }
+    }
+}
+
+/// The body of a request on its way to an instance: counted, and ended with an error past the limit.
+#[derive(Debug)]
+pub struct RequestBody {
+    content: Content,
+    remaining: u64,
+    progress: Rc<Progress>,
+}
+
+#[derive(Debug)]
+enum Content {
+    Streamed(Incoming),
+    Own(Bytes),
+}
+
+/// What the sender of a [`RequestBody`] can still see of it after handing it over.
+#[derive(Debug, Default)]
+pub struct Progress {
+    received: Cell<u64>,
+    exceeded: Cell<bool>,
+}
+
+impl Progress {
+    /// Bytes of content that have passed so far.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.received.get()
+    }
+
+    /// Whether the content was longer than the limit.
+    #[must_use]
+    pub fn exceeded(&self) -> bool {
+        self.exceeded.get()
+    }
+}
+
+/// The request's content was longer than the configured limit.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestBodyError {
+    /// More bytes came than the limit allows.
+    #[error(transparent)]
+    Limit(#[from] BodyLimitExceeded),
+    /// The client stopped sending, or sent what is not HTTP.
+    #[error("the client's request body could not be read")]
+    Client(#[source] hyper::Error),
+}
+
+/// More content came than `max_body_bytes` allows.
+#[derive(Debug, thiserror::Error)]
+#[error("request content is longer than the limit")]
+pub struct BodyLimitExceeded;
+
+impl RequestBody {
+    /// Wraps a client's request body; more than `max_bytes` of content is an error.
+    #[must_use]
+    pub fn limited(incoming: Incoming, max_bytes: u64) -> Self {
+        Self { content: Content::Streamed(incoming), remaining: max_bytes, progress: Rc::default() }
+    }
+
+    /// Content that the gateway itself sends.
+    #[must_use]
+    pub fn own(content: Bytes) -> Self {
+        Self { remaining: content.len() as u64, content: Content::Own(content), progress: Rc::default() }
+    }
+
+    /// A view on how far this body has come that outlives it.
+    #[must_use]
+    pub fn progress(&self) -> Rc<Progress> {
+        Rc::clone(&self.progress)
+    }
+}
+
+impl HttpBody for RequestBody {
+    type Data = Bytes;
+    type Error = RequestBodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
+        let this = self.get_mut();
+        let frame = match &mut this.content {
+            Content::Own(bytes) if bytes.is_empty() => None,
+            Content::Own(bytes) => Some(Frame::data(std::mem::take(bytes))),
+            Content::Streamed(incoming) => match ready!(Pin::new(incoming).poll_frame(cx)) {
+                Some(Ok(frame)) => Some(frame),
+                Some(Err(error)) => {
+                    return Poll::Ready(Some(Err(RequestBodyError::Client(error))));
+                }
+                None => None,
+            },
+        };
+        let Some(frame) = frame else {
+            return Poll::Ready(None);
+        };
+        if let Some(data) = frame.data_ref() {
+            let length = data.len() as u64;
+            let Some(remaining) = this.remaining.checked_sub(length) else {
+                this.progress.exceeded.set(true);
+                return Poll::Ready(Some(Err(BodyLimitExceeded.into())));
+            };
+            this.remaining = remaining;
+            let received = &this.progress.received;
+            received.set(received.get() + length);
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Streamed(incoming) => incoming.is_end_stream(),
+            Content::Own(bytes) => bytes.is_empty(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Streamed(incoming) => incoming.size_hint(),
+            Content::Own(bytes) => SizeHint::with_exact(bytes.len() as u64),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt;
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn own_content_is_sent_once_and_counted() {
+        let body = RequestBody::own(Bytes::from_static(b"{}"));
+        let progress = body.progress();
+        assert_eq!(body.size_hint().exact(), Some(2));
+        let collected = body.collect().await.expect("own content").to_bytes();
+        assert_eq!(&collected[..], b"{}");
+        assert_eq!(progress.received(), 2);
+        assert!(!progress.exceeded());
+    }
+}

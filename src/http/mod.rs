@@ -1,0 +1,13 @@
+//! What every part that speaks HTTP shares: bodies, handlers, the gateway's own
+//! replies, and header names.
+//!
+//! Knows no authentication, no sockets and no store.
+
+mod body;
+mod handler;
+pub mod header;
+mod reply;
+
+pub use body::{Body, BodyLimitExceeded, Progress, RequestBody, RequestBodyError};
+pub use handler::{Abort, Handler, Peer, Protocol, TlsSession};
+pub use reply::{Cors, Refusal, reply};

@@ -1,0 +1,205 @@
+//! The only place where a status and an error body of the gateway's own are chosen.
+//!
+//! Bodies have OpenBin's envelope `{"error": CODE, "message": …}` and, where OpenBin has one, its text:
+//! its web page shows `message` to the user, and over HTTP/2 has nothing else to show.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::header::{
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CACHE_CONTROL, CONTENT_TYPE,
+    HeaderMap, HeaderValue, ORIGIN, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
+};
+use hyper::{Response, StatusCode};
+
+use super::Body;
+
+/// Everything that the gateway answers itself instead of forwarding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// A protected route without a credential.
+    NoToken,
+    /// A session token that does not verify, or has expired.
+    InvalidToken,
+    /// An API key that is malformed, unknown or revoked.
+    InvalidApiKey,
+    /// The credential's owner no longer exists at the instance.
+    AccountDeleted,
+    /// The credential's owner is suspended at the instance.
+    AccountSuspended,
+    /// The instance's plan does not include API keys.
+    PlanRestricted,
+    /// The request cannot be understood in only one way; the text says why.
+    Ambiguous(&'static str),
+    /// `CONNECT` or `TRACE`.
+    MethodNotAllowed,
+    /// No instance is configured for this authority (RFC 9110 §15.5.20).
+    Misdirected,
+    /// The content is longer than the configured limit.
+    ContentTooLarge,
+    /// The key store cannot answer.
+    StoreUnavailable,
+    /// The instance could not be reached, or broke off before it answered.
+    UpstreamUnavailable,
+    /// The instance did not answer in time.
+    UpstreamTimeout,
+    /// Nothing is here (admin listener).
+    NotFound,
+    /// The admin listener's own credential is missing or wrong.
+    AdminUnauthorized,
+}
+
+/// What a refusal looks like to the client.
+struct Shape {
+    status: StatusCode,
+    code: &'static str,
+    message: &'static str,
+    challenge: Option<&'static str>,
+    retry_after: Option<Duration>,
+}
+
+impl Refusal {
+    /// The status that this refusal is answered with.
+    #[must_use]
+    pub fn status(self) -> StatusCode {
+        self.shape().status
+    }
+
+    fn shape(self) -> Shape {
+        const NO_CREDENTIAL: Option<&str> = Some(r#"Bearer realm="openbin""#);
+        const BAD_CREDENTIAL: Option<&str> = Some(r#"Bearer realm="openbin", error="invalid_token""#);
+        const SOON: Option<Duration> = Some(Duration::from_secs(1));
+        let (status, code, message, challenge, retry_after) = match self {
+            Self::NoToken => (401, "UNAUTHORIZED", "No token provided", NO_CREDENTIAL, None),
+            Self::InvalidToken => (401, "UNAUTHORIZED", "Invalid token", BAD_CREDENTIAL, None),
+            Self::InvalidApiKey => (401, "UNAUTHORIZED", "Invalid API key", BAD_CREDENTIAL, None),
+            Self::AccountDeleted => {
+                (401, "ACCOUNT_DELETED", "This account has been deleted", BAD_CREDENTIAL, None)
+            }
+            Self::AccountSuspended => {
+                (403, "ACCOUNT_SUSPENDED", "This account has been suspended", None, None)
+            }
+            Self::PlanRestricted => {
+                (403, "PLAN_RESTRICTED", "API key access requires a Pro plan", None, None)
+            }
+            Self::Ambiguous(why) => (400, "BAD_REQUEST", why, None, None),
+            Self::MethodNotAllowed => (405, "METHOD_NOT_ALLOWED", "This method is not supported", None, None),
+            Self::Misdirected => {
+                (421, "MISDIRECTED_REQUEST", "No instance is configured for this host", None, None)
+            }
+            Self::ContentTooLarge => (413, "PAYLOAD_TOO_LARGE", "The request is too large", None, None),
+            Self::StoreUnavailable => (
+                503,
+                "STORE_UNAVAILABLE",
+                "API keys cannot be checked right now, please try again",
+                None,
+                SOON,
+            ),
+            Self::UpstreamUnavailable => (
+                502,
+                "UPSTREAM_UNAVAILABLE",
+                "OpenBin cannot be reached right now, please try again",
+                None,
+                None,
+            ),
+            Self::UpstreamTimeout => (504, "UPSTREAM_TIMEOUT", "OpenBin did not answer in time", None, None),
+            Self::NotFound => (404, "NOT_FOUND", "Endpoint not found", None, None),
+            Self::AdminUnauthorized => {
+                (401, "UNAUTHORIZED", "Admin token missing or wrong", NO_CREDENTIAL, None)
+            }
+        };
+        Shape {
+            status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+            code,
+            message,
+            challenge,
+            retry_after,
+        }
+    }
+}
+
+/// The origin whose pages may read the gateway's own replies, as OpenBin's `CORS_ORIGIN` names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cors(HeaderValue);
+
+impl Cors {
+    /// Takes an origin such as `https://bins.example.com`; `None` where it cannot be a header value.
+    #[must_use]
+    pub fn new(origin: &str) -> Option<Self> {
+        HeaderValue::from_str(origin).ok().map(Self)
+    }
+
+    fn write(&self, headers: &mut HeaderMap) {
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, self.0.clone());
+        headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        headers.insert(VARY, HeaderValue::from(ORIGIN));
+    }
+}
+
+/// Builds the response to a refused request.
+pub fn reply<U>(refusal: Refusal, cors: Option<&Cors>) -> Response<Body<U>> {
+    let shape = refusal.shape();
+    let body = format!(r#"{{"error":"{}","message":"{}"}}"#, shape.code, shape.message);
+    let mut response = Response::new(Body::Own(Bytes::from(body)));
+    *response.status_mut() = shape.status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(challenge) = shape.challenge {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    }
+    if let Some(after) = shape.retry_after {
+        headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs()));
+    }
+    if refusal == Refusal::MethodNotAllowed {
+        headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+    }
+    if let Some(cors) = cors {
+        cors.write(headers);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body_text(response: Response<Body<Body<hyper::body::Incoming>>>) -> String {
+        match response.into_body() {
+            Body::Own(bytes) => String::from_utf8(bytes.to_vec()).expect("UTF-8"),
+            Body::Upstream(_) => panic!("a refusal is the gateway's own"),
+        }
+    }
+
+    #[test]
+    fn refusals_have_openbins_envelope_and_texts() {
+        let response = reply(Refusal::NoToken, None);
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(body_text(response), r#"{"error":"UNAUTHORIZED","message":"No token provided"}"#);
+    }
+
+    #[test]
+    fn every_401_carries_a_bearer_challenge() {
+        for refusal in [Refusal::NoToken, Refusal::InvalidToken, Refusal::InvalidApiKey] {
+            let response: Response<Body<Body<hyper::body::Incoming>>> = reply(refusal, None);
+            let challenge = response.headers().get(WWW_AUTHENTICATE).expect("challenge");
+            assert!(challenge.to_str().expect("text").starts_with("Bearer "));
+        }
+    }
+
+    #[test]
+    fn store_trouble_is_503_with_retry_after_and_never_401() {
+        let response: Response<Body<Body<hyper::body::Incoming>>> = reply(Refusal::StoreUnavailable, None);
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(response.headers().contains_key(RETRY_AFTER));
+        assert!(!response.headers().contains_key(WWW_AUTHENTICATE));
+    }
+
+    #[test]
+    fn the_configured_origin_can_read_a_refusal() {
+        let cors = Cors::new("https://bins.example.com").expect("origin");
+        let response: Response<Body<Body<hyper::body::Incoming>>> = reply(Refusal::InvalidToken, Some(&cors));
+        assert_eq!(response.headers()[ACCESS_CONTROL_ALLOW_ORIGIN], "https://bins.example.com");
+        assert_eq!(response.headers()[VARY], "origin");
+    }
+}

@@ -1,0 +1,156 @@
+//! What is known of one API key.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::KeyHash;
+
+/// What is kept of one API key. Never the key itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyRecord {
+    /// The key's SHA-256.
+    pub hash: KeyHash,
+    /// The key's id at its issuer: a UUID.
+    pub id: String,
+    /// The instance that the key belongs to.
+    pub instance: Arc<str>,
+    /// The owner's id.
+    pub user_id: String,
+    /// The owner's e-mail address, where it is known.
+    pub user_email: Option<String>,
+    /// The name that the owner gave the key; not unique, may be empty.
+    pub name: String,
+    /// The key's first 18 characters.
+    pub prefix: String,
+    /// Who issued the key.
+    pub issuer: Issuer,
+    /// When the key was created, where it is known.
+    pub created_at: Option<SystemTime>,
+    /// When a request last used the key; `None`: never.
+    pub last_used_at: Option<SystemTime>,
+    /// Set once, and never cleared.
+    pub revoked: Option<Revocation>,
+}
+
+/// Who issued a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Issuer {
+    /// The instance itself; the gateway mirrors the key.
+    Openbin,
+    /// The gateway; no instance knows the key.
+    Gateway,
+}
+
+/// When and how a key ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Revocation {
+    /// When it was revoked.
+    pub at: SystemTime,
+    /// How it came about.
+    pub by: RevokedBy,
+}
+
+/// How a revocation came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RevokedBy {
+    /// The instance revoked the key, and the gateway saw it.
+    Mirror,
+    /// An operator revoked it at the gateway.
+    Operator,
+}
+
+/// A record of a key that may be used, with the texts that every request needs made ready.
+#[derive(Debug)]
+pub struct ActiveKey {
+    /// The record itself.
+    pub record: KeyRecord,
+    /// The key's id.
+    pub id: Label,
+    /// The owner's id.
+    pub user_id: Label,
+    /// The owner's e-mail address, where it is known.
+    pub user_email: Option<Label>,
+}
+
+impl ActiveKey {
+    /// `None` where the record is of a revoked key.
+    #[must_use]
+    pub fn new(record: KeyRecord) -> Option<Self> {
+        if record.revoked.is_some() {
+            return None;
+        }
+        Some(Self {
+            id: Label::new(&record.id),
+            user_id: Label::new(&record.user_id),
+            user_email: record.user_email.as_deref().map(Label::new),
+            record,
+        })
+    }
+}
+
+/// Text that is safe in a header, a log line and a metric: visible ASCII. Every other byte of its UTF-8,
+/// and `%` itself, is percent-encoded (RFC 3986 §2.1), so two different texts never become the same label.
+/// Cheap to clone.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Label(Bytes);
+
+impl Label {
+    /// Makes a label of any text.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'%';
+        if text.bytes().all(plain) {
+            return Self(Bytes::copy_from_slice(text.as_bytes()));
+        }
+        let mut out = String::with_capacity(text.len() + 16);
+        for byte in text.bytes() {
+            if plain(byte) {
+                out.push(char::from(byte));
+            } else {
+                out.push_str(&format!("%{byte:02X}"));
+            }
+        }
+        Self(Bytes::from(out))
+    }
+
+    /// The text: visible ASCII only.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    /// The text's bytes, shared rather than copied.
+    #[must_use]
+    pub fn bytes(&self) -> Bytes {
+        self.0.clone()
+    }
+}
+
+impl fmt::Debug for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_is_visible_ascii_whatever_the_text() {
+        assert_eq!(Label::new("ann@example.com").as_str(), "ann@example.com");
+        assert_eq!(Label::new("a b\r\nx: y").as_str(), "a%20b%0D%0Ax:%20y");
+        assert_eq!(Label::new("jörg").as_str(), "j%C3%B6rg");
+    }
+
+    #[test]
+    fn different_texts_have_different_labels() {
+        assert_ne!(Label::new("a b"), Label::new("a%20b"));
+    }
+}
