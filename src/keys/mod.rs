@@ -3,13 +3,22 @@
 //! A key is kept only as its SHA-256. A revocation *writes a tombstone* through the same cache entry
 //! that loads write; it never deletes, so a load in flight cannot bring a revoked key back.
 
+mod cache;
+mod embedded;
 mod record;
+mod redis;
+mod service;
 mod store;
 mod token;
+mod usage;
+mod verdict;
 
 pub use record::{ActiveKey, Issuer, KeyRecord, Label, Revocation, RevokedBy};
-pub use store::{Answer, KeyStore, Learned, StoreError, Use};
+pub use service::Keys;
+pub use store::{Answer, KeyStore, Learned, StoreError, Use, open};
 pub use token::{KeyHash, KeyShape, Token};
+pub use usage::{Usage, UsageShard};
+pub use verdict::{Adoption, LookupError, OwnerRefusal, Verdict};
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -53,7 +62,7 @@ pub enum StoreSettings {
 pub struct RedisUrl(String);
 
 impl RedisUrl {
-    /// Takes any text; whether it is a usable URL is told by `redis::connect`.
+    /// Takes any text; whether it is a usable URL is told when the store is opened.
     #[must_use]
     pub fn new(url: String) -> Self {
         Self(url)
@@ -66,17 +75,58 @@ impl RedisUrl {
     }
 }
 
+/// Only what cannot be a secret: the scheme, and what stands between the last `@` and the query.
+/// (A socket's URL has its password in the query.)
 impl std::fmt::Display for RedisUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match (self.0.split_once("://"), self.0.rsplit_once('@')) {
-            (Some((scheme, _)), Some((_, rest))) => write!(f, "{scheme}://***@{rest}"),
-            _ => f.write_str(&self.0),
+        let (scheme, rest) = match self.0.split_once("://") {
+            Some((scheme, rest)) => (Some(scheme), rest),
+            None => (None, self.0.as_str()),
+        };
+        if let Some(scheme) = scheme.filter(|scheme| scheme.bytes().all(is_scheme_byte)) {
+            write!(f, "{scheme}://")?;
+        }
+        let shown = match rest.rsplit_once('@') {
+            Some((_, shown)) => {
+                f.write_str("***@")?;
+                shown
+            }
+            None => rest,
+        };
+        match shown.split_once('?') {
+            Some((shown, _)) => write!(f, "{shown}?***"),
+            None => f.write_str(shown),
         }
     }
+}
+
+fn is_scheme_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.')
 }
 
 impl std::fmt::Debug for RedisUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         std::fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redis_url_is_shown_without_its_password() {
+        for (url, shown) in [
+            ("redis://ann:s3cret@db.example:6379/2", "redis://***@db.example:6379/2"),
+            ("rediss://:s3@cret@db.example", "rediss://***@db.example"),
+            ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
+            ("redis+unix:///run/redis.sock?db=1&pass=s3cret", "redis+unix:///run/redis.sock?***"),
+            ("redis:/ann:s3cret@db.example", "***@db.example"),
+            ("ann:s3cret@db://x", "x"),
+        ] {
+            let url = RedisUrl::new(url.to_owned());
+            assert_eq!(url.to_string(), shown);
+            assert!(!format!("{url:?}").contains("cret"));
+        }
     }
 }

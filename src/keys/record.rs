@@ -46,6 +46,23 @@ pub enum Issuer {
     Gateway,
 }
 
+impl Issuer {
+    /// Its text in stores, configuration and messages.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Openbin => "openbin",
+            Self::Gateway => "gateway",
+        }
+    }
+
+    /// The issuer with this text.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        [Self::Openbin, Self::Gateway].into_iter().find(|issuer| issuer.as_str() == text)
+    }
+}
+
 /// When and how a key ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Revocation {
@@ -63,6 +80,23 @@ pub enum RevokedBy {
     Mirror,
     /// An operator revoked it at the gateway.
     Operator,
+}
+
+impl RevokedBy {
+    /// Its text in stores and messages.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Mirror => "mirror",
+            Self::Operator => "operator",
+        }
+    }
+
+    /// The kind of revocation with this text.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        [Self::Mirror, Self::Operator].into_iter().find(|by| by.as_str() == text)
+    }
 }
 
 /// A record of a key that may be used, with the texts that every request needs made ready.
@@ -139,8 +173,36 @@ impl fmt::Debug for Label {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// A record of a key that may be used.
+    pub(in crate::keys) fn record(key: &str) -> KeyRecord {
+        KeyRecord {
+            hash: KeyHash::of(key),
+            id: format!("id of {key}"),
+            instance: Arc::from("home"),
+            user_id: "u1".to_owned(),
+            user_email: Some("ann@example.com".to_owned()),
+            name: "laptop".to_owned(),
+            prefix: "sk_openbin_0011223".to_owned(),
+            issuer: Issuer::Openbin,
+            created_at: Some(SystemTime::UNIX_EPOCH),
+            last_used_at: None,
+            revoked: None,
+        }
+    }
+
+    #[test]
+    fn issuers_and_revocations_are_read_back_from_their_text() {
+        for issuer in [Issuer::Openbin, Issuer::Gateway] {
+            assert_eq!(Issuer::from_text(issuer.as_str()), Some(issuer));
+        }
+        for by in [RevokedBy::Mirror, RevokedBy::Operator] {
+            assert_eq!(RevokedBy::from_text(by.as_str()), Some(by));
+        }
+        assert_eq!(Issuer::from_text("Openbin"), None);
+    }
 
     #[test]
     fn a_label_is_visible_ascii_whatever_the_text() {
