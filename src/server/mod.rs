@@ -1,14 +1,31 @@
 //! Sockets only: worker threads, listeners, TLS, connection timers and drain.
 //!
 //! Each worker is one thread with a runtime of its own, its own `SO_REUSEPORT` accept sockets and its
-//! own [`Handler`](crate::http::Handler): a request never crosses threads on its way. Knows nothing of authentication or routing.
+//! own [`Handler`](crate::http::Handler): a request never crosses threads on its way. Knows nothing of
+//! authentication or routing, and sets no time limit on a request or response body that is under way.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
+mod accept;
+mod activity;
 mod certificates;
+mod connection;
+mod drain;
+mod drive;
+mod error;
+mod http1;
+mod http2;
+mod listen;
+mod running;
+mod socket;
+mod tls;
+mod worker;
 
-pub use certificates::Certificates;
+pub use certificates::{CertificateError, Certificates, Standing, Validity};
+pub use drain::Drained;
+pub use error::ServerError;
+pub use running::{Running, start};
 
 /// What the listeners and workers are made from.
 #[derive(Debug, Clone)]
@@ -19,7 +36,7 @@ pub struct Settings {
     pub listeners: Vec<ListenerSettings>,
     /// How long a connection may take for what.
     pub timeouts: Timeouts,
-    /// How many connections may be open at once, over all workers.
+    /// How many connections may be open at once, over all workers; one more is closed as it comes in.
     pub max_connections: usize,
     /// The largest request head, in bytes; more is answered 431.
     pub max_header_bytes: usize,

@@ -1,0 +1,327 @@
+//! What a connection is doing right now, as far as its timers must know.
+//!
+//! Kept by the socket (bytes went by), the service (a head is complete) and the response body (it
+//! ended). One timer a connection looks at it; no request arms one of its own.
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::{Request, Response, Version};
+use pin_project_lite::pin_project;
+use tokio::time::Instant;
+
+use crate::http::{Abort, Handler, Peer};
+
+/// What the socket has seen. Shared with it by `Arc`, since an upgraded socket may leave this thread.
+#[derive(Debug, Default)]
+pub(super) struct Traffic {
+    received: AtomicBool,
+    ended: AtomicBool,
+    unsent: AtomicBool,
+}
+
+impl Traffic {
+    /// So many bytes were read; none means that the peer has sent its last.
+    pub(super) fn read(&self, length: usize) {
+        let seen = if length == 0 { &self.ended } else { &self.received };
+        seen.store(true, Ordering::Relaxed);
+    }
+
+    /// Something is to be written.
+    pub(super) fn writing(&self) {
+        self.unsent.store(true, Ordering::Relaxed);
+    }
+
+    /// All that was to be written has left for the system.
+    pub(super) fn flushed(&self) {
+        self.unsent.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the peer has said that nothing more will come.
+    pub(super) fn ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+}
+
+/// How long a connection may stay in which state.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// Without a request.
+    pub(super) idle: Duration,
+    /// Without a request, before it gives back what it needs only while it has one; `None`: never.
+    pub(super) doze: Option<Duration>,
+    /// With part of a request's head; `None` where frames come in between requests (HTTP/2).
+    pub(super) head: Option<Duration>,
+}
+
+/// What the timer finds when it fires.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// Nothing yet; look again then.
+    Later(Instant),
+    /// No request for a while.
+    Doze,
+    /// No request for too long.
+    Idle,
+    /// A request's head has been coming in for too long.
+    SlowHead,
+}
+
+/// What of a request decides how its connection may rest or end afterwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// Its head was all of it: once it is answered, the next byte is the next request's.
+    Bodyless,
+    /// It has content, part of which may still be coming in after it is answered.
+    Content,
+}
+
+/// What one connection is doing.
+#[derive(Debug)]
+pub(super) struct Activity {
+    traffic: Arc<Traffic>,
+    exchanges: Cell<u32>,
+    last: Cell<(Version, Framing)>,
+    idle_since: Cell<Instant>,
+    head_since: Cell<Option<Instant>>,
+}
+
+impl Activity {
+    pub(super) fn new(traffic: Arc<Traffic>) -> Self {
+        Self {
+            traffic,
+            exchanges: Cell::new(0),
+            last: Cell::new((Version::HTTP_11, Framing::Bodyless)),
+            idle_since: Cell::new(Instant::now()),
+            head_since: Cell::new(None),
+        }
+    }
+
+    /// Whether a request is being answered, or its head is coming in.
+    pub(super) fn busy(&self) -> bool {
+        self.exchanges.get() > 0 || self.head_began() || self.traffic.unsent.load(Ordering::Relaxed)
+    }
+
+    /// Since when there has been no request.
+    pub(super) fn idle_since(&self) -> Instant {
+        self.idle_since.get()
+    }
+
+    /// The version of the latest request.
+    pub(super) fn version(&self) -> Version {
+        self.last.get().0
+    }
+
+    /// Until when the present state may last; `None` while a request is being answered.
+    pub(super) fn deadline(&self, patience: &Patience) -> Option<Instant> {
+        if self.exchanges.get() > 0 {
+            return None;
+        }
+        if self.traffic.unsent.load(Ordering::Relaxed) {
+            self.idle_since.set(Instant::now());
+            return None;
+        }
+        if let Some(head) = patience.head
+            && self.head_began()
+        {
+            let since = self.head_since.get().unwrap_or_else(Instant::now);
+            self.head_since.set(Some(since));
+            return Some(since + head);
+        }
+        let wait = match (patience.doze, self.last.get().1) {
+            (Some(doze), Framing::Bodyless) => doze.min(patience.idle),
+            (Some(_), Framing::Content) | (None, _) => patience.idle,
+        };
+        Some(self.idle_since.get() + wait)
+    }
+
+    /// What is due now.
+    pub(super) fn due(&self, patience: &Patience, now: Instant) -> Due {
+        match self.deadline(patience) {
+            None => Due::Later(now + LOOK_AGAIN),
+            Some(deadline) if deadline > now => Due::Later(deadline),
+            Some(_) if self.head_since.get().is_some() => Due::SlowHead,
+            Some(_) if self.idle_since.get() + patience.idle > now => Due::Doze,
+            Some(_) => Due::Idle,
+        }
+    }
+
+    fn head_began(&self) -> bool {
+        self.traffic.received.load(Ordering::Relaxed)
+    }
+
+    fn begin(&self, version: Version, framing: Framing) {
+        self.exchanges.set(self.exchanges.get() + 1);
+        self.last.set((version, framing));
+        self.head_since.set(None);
+    }
+
+    fn end(&self) {
+        let left = self.exchanges.get().saturating_sub(1);
+        self.exchanges.set(left);
+        if left == 0 {
+            self.idle_since.set(Instant::now());
+            self.traffic.received.store(false, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What all requests of one connection share.
+#[derive(Debug)]
+pub(super) struct Shared<H> {
+    handler: Rc<H>,
+    peer: Peer,
+    pub(super) activity: Activity,
+}
+
+impl<H: Handler> Shared<H> {
+    pub(super) fn new(handler: &Rc<H>, peer: Peer, traffic: &Arc<Traffic>) -> Rc<Self> {
+        let activity = Activity::new(Arc::clone(traffic));
+        Rc::new(Self { handler: Rc::clone(handler), peer, activity })
+    }
+}
+
+/// One request from its complete head to the end of its response.
+#[derive(Debug)]
+pub(super) struct Exchange<H>(Rc<Shared<H>>);
+
+impl<H> Exchange<H> {
+    pub(super) fn begin(shared: &Rc<Shared<H>>, request: &Request<Incoming>) -> Self {
+        let framing = if request.body().is_end_stream() { Framing::Bodyless } else { Framing::Content };
+        shared.activity.begin(request.version(), framing);
+        Self(Rc::clone(shared))
+    }
+}
+
+impl<H: Handler> Exchange<H> {
+    /// Has the handler answer; the exchange lasts until the response body is dropped.
+    pub(super) async fn answer(self, request: Request<Incoming>) -> Result<Response<Tracked<H>>, Abort> {
+        let response = self.0.handler.handle(request, &self.0.peer).await?;
+        Ok(response.map(|body| Tracked { body, exchange: self }))
+    }
+}
+
+impl<H> Drop for Exchange<H> {
+    fn drop(&mut self) {
+        self.0.activity.end();
+    }
+}
+
+pin_project! {
+    /// A response body that keeps its exchange open until it is dropped.
+    pub(super) struct Tracked<H: Handler> {
+        #[pin]
+        body: H::Body,
+        exchange: Exchange<H>,
+    }
+}
+
+impl<H: Handler> Body for Tracked<H> {
+    type Data = Bytes;
+    type Error = <H::Body as Body>::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.project().body.poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// How soon the timer looks again at a connection that is answering a request.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HTTP1: Patience = Patience {
+        idle: Duration::from_secs(60),
+        doze: Some(Duration::from_secs(2)),
+        head: Some(Duration::from_secs(10)),
+    };
+    const HTTP2: Patience = Patience { idle: Duration::from_secs(60), doze: None, head: None };
+
+    fn activity() -> (Arc<Traffic>, Activity) {
+        let traffic = Arc::new(Traffic::default());
+        (Arc::clone(&traffic), Activity::new(traffic))
+    }
+
+    #[test]
+    fn a_silent_connection_dozes_then_is_idle_and_neither_too_early() {
+        let (_, activity) = activity();
+        let since = activity.idle_since();
+        assert_eq!(activity.due(&HTTP1, since), Due::Later(since + Duration::from_secs(2)));
+        assert_eq!(activity.due(&HTTP1, since + Duration::from_secs(2)), Due::Doze);
+        assert_eq!(activity.due(&HTTP1, since + HTTP1.idle), Due::Idle);
+        assert_eq!(activity.due(&HTTP2, since), Due::Later(since + HTTP2.idle));
+    }
+
+    #[test]
+    fn part_of_a_head_may_take_the_header_time_and_bytes_do_not_extend_it() {
+        let (traffic, activity) = activity();
+        traffic.read(1);
+        let deadline = activity.deadline(&HTTP1).expect("a head is coming in");
+        traffic.read(1);
+        assert_eq!(activity.deadline(&HTTP1), Some(deadline));
+        assert_eq!(activity.due(&HTTP1, deadline), Due::SlowHead);
+    }
+
+    #[test]
+    fn frames_between_http2_requests_do_not_count_as_a_head() {
+        let (traffic, activity) = activity();
+        traffic.read(1);
+        assert_eq!(activity.due(&HTTP2, activity.idle_since() + HTTP2.idle), Due::Idle);
+    }
+
+    #[test]
+    fn a_request_being_answered_is_never_due_and_idleness_starts_at_its_end() {
+        let (traffic, activity) = activity();
+        let start = activity.idle_since();
+        traffic.read(1);
+        activity.begin(Version::HTTP_11, Framing::Bodyless);
+        activity.begin(Version::HTTP_11, Framing::Bodyless);
+        assert_eq!(activity.deadline(&HTTP1), None);
+        activity.end();
+        assert!(activity.busy());
+        assert!(matches!(activity.due(&HTTP1, start + HTTP1.idle * 9), Due::Later(_)));
+        activity.end();
+        assert!(!activity.busy());
+        assert!(activity.idle_since() >= start);
+        assert_eq!(activity.deadline(&HTTP1), Some(activity.idle_since() + Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn a_response_that_has_not_left_yet_keeps_the_connection_from_resting() {
+        let (traffic, activity) = activity();
+        activity.begin(Version::HTTP_11, Framing::Bodyless);
+        activity.end();
+        traffic.writing();
+        assert!(matches!(activity.due(&HTTP1, activity.idle_since() + HTTP1.idle), Due::Later(_)));
+        traffic.flushed();
+        assert_eq!(activity.due(&HTTP1, activity.idle_since() + HTTP1.idle), Due::Idle);
+    }
+
+    #[test]
+    fn a_connection_whose_request_had_content_never_dozes() {
+        let (_, activity) = activity();
+        activity.begin(Version::HTTP_11, Framing::Content);
+        activity.end();
+        assert_eq!(activity.deadline(&HTTP1), Some(activity.idle_since() + HTTP1.idle));
+    }
+}

@@ -1,0 +1,181 @@
+//! One HTTP/1.1 connection: its requests one after the other, its idle times, its end.
+//!
+//! hyper's own header timer stays off: it allocates and arms a timer for every request. A connection
+//! that has been idle for a moment gives hyper's buffers back and waits as a bare socket.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use hyper::Version;
+use hyper::server::conn::http1::{Builder, UpgradeableConnection};
+use hyper::service::{HttpService, service_fn};
+use hyper::{Request, body::Incoming};
+use hyper_util::rt::TokioIo;
+use tokio::time::{sleep_until, timeout};
+
+use crate::http::{Handler, Peer};
+
+use super::Settings;
+use super::activity::{Activity, Exchange, Patience, Shared};
+use super::connection::Door;
+use super::drain::Seat;
+use super::drive::{End, drive};
+use super::socket::{Socket, Transport};
+
+/// hyper's settings for HTTP/1.1.
+pub(super) fn builder(settings: &Settings) -> Builder {
+    let mut builder = Builder::new();
+    builder
+        .header_read_timeout(None)
+        .half_close(false)
+        .keep_alive(true)
+        .pipeline_flush(false)
+        .max_header_size(settings.max_header_bytes)
+        .max_buf_size(settings.max_header_bytes.max(BUFFER_BYTES));
+    // With any other number hyper may allocate room for the fields of every request.
+    if settings.max_headers != HYPER_MAX_HEADERS {
+        builder.max_headers(settings.max_headers);
+    }
+    builder
+}
+
+/// Serves the connection to its end.
+pub(super) async fn serve<H: Handler, T: Transport>(
+    door: Rc<Door<H>>,
+    socket: Socket<T>,
+    peer: Peer,
+    mut seat: Seat,
+) {
+    let shared = Shared::new(&door.handler, peer, socket.traffic());
+    let mut awake = Some(socket);
+    while let Some(socket) = awake.take() {
+        if let Some(quiet) = answer_requests(&door, &shared, socket, &mut seat).await {
+            awake = doze(quiet, &shared.activity, &mut seat, door.timeouts.idle).await;
+        }
+    }
+}
+
+/// Answers requests; gives the socket back when none has come for a moment.
+async fn answer_requests<H: Handler, T: Transport>(
+    door: &Door<H>,
+    shared: &Rc<Shared<H>>,
+    socket: Socket<T>,
+    seat: &mut Seat,
+) -> Option<Socket<T>> {
+    let service = {
+        let shared = Rc::clone(shared);
+        service_fn(move |request: Request<Incoming>| Exchange::begin(&shared, &request).answer(request))
+    };
+    let patience =
+        Patience { idle: door.timeouts.idle, doze: Some(DOZE_AFTER), head: Some(door.timeouts.header) };
+    // Boxed, so that it takes no room while the connection dozes.
+    let connection = door.http1.serve_connection(TokioIo::new(socket), service).with_upgrades();
+    let mut connection = Box::new(connection);
+    match drive(&mut *connection, &shared.activity, seat, patience).await {
+        End::Doze => return take_socket(*connection),
+        End::SlowHead => tracing::debug!("request head took too long, connection closed"),
+        End::Idle => {
+            Pin::new(&mut *connection).graceful_shutdown();
+            let _ = timeout(GOODBYE, &mut *connection).await;
+        }
+        End::Closed(result) => part(*connection, result, &shared.activity).await,
+        End::Draining => {
+            let was_busy = shared.activity.busy();
+            Pin::new(&mut *connection).graceful_shutdown();
+            let result = (&mut *connection).await;
+            if was_busy {
+                part(*connection, result, &shared.activity).await;
+            }
+        }
+    }
+    None
+}
+
+/// Waits for the next request with nothing but the socket; `None` when the connection ended instead.
+async fn doze<T: Transport>(
+    socket: Socket<T>,
+    activity: &Activity,
+    seat: &mut Seat,
+    idle: Duration,
+) -> Option<Socket<T>> {
+    let mut timer = pin!(sleep_until(activity.idle_since() + idle));
+    let woken = poll_fn(|cx| {
+        if socket.poll_readable(cx).is_ready() {
+            return Poll::Ready(Woken::ByClient);
+        }
+        if seat.draining(cx) {
+            return Poll::Ready(Woken::ToClose);
+        }
+        timer.as_mut().poll(cx).map(|()| Woken::ToClose)
+    })
+    .await;
+    match woken {
+        Woken::ByClient => Some(socket),
+        Woken::ToClose => {
+            socket.close().await;
+            None
+        }
+    }
+}
+
+enum Woken {
+    ByClient,
+    ToClose,
+}
+
+/// Ends a connection that hyper has done with.
+async fn part<T, S>(
+    connection: UpgradeableConnection<TokioIo<Socket<T>>, S>,
+    result: hyper::Result<()>,
+    activity: &Activity,
+) where
+    T: Transport,
+    S: HttpService<Incoming>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    S::ResBody: 'static,
+    <S::ResBody as hyper::body::Body>::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    // Upgraded connections have no socket left here.
+    let Some(socket) = take_socket(connection) else {
+        return;
+    };
+    match result {
+        Ok(()) => Box::pin(socket.linger()).await,
+        Err(error) => {
+            tracing::debug!(%error, "connection ended");
+            if error.is_parse() {
+                Box::pin(socket.linger()).await;
+            } else if activity.version() == Version::HTTP_10 {
+                // A response without a length ends with its connection: an orderly end would pass a
+                // broken-off response for a whole one.
+                socket.reset();
+            }
+        }
+    }
+}
+
+fn take_socket<T, S>(connection: UpgradeableConnection<TokioIo<Socket<T>>, S>) -> Option<Socket<T>>
+where
+    T: Transport,
+    S: HttpService<Incoming>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    S::ResBody: 'static,
+    <S::ResBody as hyper::body::Body>::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let parts = connection.into_parts()?;
+    let mut socket = parts.io.into_inner();
+    socket.put_back(parts.read_buf);
+    Some(socket)
+}
+
+/// Most that hyper buffers of one connection in each direction: a few TLS records.
+const BUFFER_BYTES: usize = 128 * 1024;
+/// Long enough that a busy keep-alive connection never dozes.
+const DOZE_AFTER: Duration = Duration::from_secs(2);
+/// For the end of an idle connection to leave.
+const GOODBYE: Duration = Duration::from_secs(2);
+/// What hyper takes unless told otherwise.
+const HYPER_MAX_HEADERS: usize = 100;

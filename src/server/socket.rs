@@ -1,0 +1,189 @@
+//! A client's socket, plain or encrypted: what came in is noted, and its end is made polite.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::server::TlsStream;
+
+use super::activity::Traffic;
+use super::drain::Permit;
+
+/// What carries bytes: TCP, or TLS over it.
+pub(super) trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// The TCP connection below.
+    fn tcp(&self) -> &TcpStream;
+    /// The TCP connection below, without what is above it.
+    fn into_tcp(self) -> TcpStream;
+}
+
+impl Transport for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
+
+    fn into_tcp(self) -> TcpStream {
+        self
+    }
+}
+
+impl Transport for TlsStream<TcpStream> {
+    fn tcp(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+
+    fn into_tcp(self) -> TcpStream {
+        self.into_inner().0
+    }
+}
+
+/// A client's connection; counted as open until it is dropped.
+#[derive(Debug)]
+pub(super) struct Socket<T> {
+    io: T,
+    traffic: Arc<Traffic>,
+    /// Bytes that were read already, to be read again first.
+    ahead: Bytes,
+    permit: Permit,
+}
+
+impl<T: Transport> Socket<T> {
+    pub(super) fn new(io: T, permit: Permit) -> Self {
+        Self { io, traffic: Arc::default(), ahead: Bytes::new(), permit }
+    }
+
+    pub(super) fn traffic(&self) -> &Arc<Traffic> {
+        &self.traffic
+    }
+
+    /// Puts back bytes that were read but not used.
+    pub(super) fn put_back(&mut self, bytes: Bytes) {
+        self.ahead = bytes;
+    }
+
+    /// Whether there may be something to read. The last read must have found nothing more, so that no
+    /// decrypted bytes are waiting above the TCP connection.
+    pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.ahead.is_empty() {
+            return Poll::Ready(());
+        }
+        self.io.tcp().poll_read_ready(cx).map(|_| ())
+    }
+
+    /// Says goodbye, and does not wait for the answer.
+    pub(super) async fn close(mut self) {
+        let _ = timeout(GOODBYE, self.io.shutdown()).await;
+    }
+
+    /// Throws away what the client still sends, for a while.
+    ///
+    /// Closing with bytes unread makes the system send a reset, which can destroy the response before
+    /// the client has read it: a client that is told 413 while it uploads would see no answer.
+    pub(super) async fn linger(self) {
+        if self.traffic.ended() {
+            return;
+        }
+        let _permit = self.permit;
+        let mut tcp = self.io.into_tcp();
+        let _ = timeout(LINGER_AT_MOST, async {
+            tcp.shutdown().await?;
+            while let Ok(readable) = timeout(LINGER_IN_SILENCE, tcp.readable()).await {
+                readable?;
+                if discard(&tcp)? == Discarded::All {
+                    break;
+                }
+            }
+            io::Result::Ok(())
+        })
+        .await;
+    }
+
+    /// Cuts the connection so that the client cannot take what it has for the whole response.
+    pub(super) fn reset(self) {
+        let _ = self.io.into_tcp().set_zero_linger();
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Discarded {
+    /// The client has sent its last byte.
+    All,
+    /// More may come.
+    Some,
+}
+
+fn discard(tcp: &TcpStream) -> io::Result<Discarded> {
+    let mut bin = [0; 16 * 1024];
+    match tcp.try_read(&mut bin) {
+        Ok(0) => Ok(Discarded::All),
+        Ok(_) => Ok(Discarded::Some),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Discarded::Some),
+        Err(error) => Err(error),
+    }
+}
+
+impl<T: Transport> AsyncRead for Socket<T> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        if this.ahead.is_empty() {
+            ready!(Pin::new(&mut this.io).poll_read(cx, buffer))?;
+        } else {
+            let length = this.ahead.len().min(buffer.remaining());
+            buffer.put_slice(&this.ahead.slice(..length));
+            this.ahead.advance(length);
+        }
+        this.traffic.read(buffer.filled().len() - before);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: Transport> AsyncWrite for Socket<T> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.traffic.writing();
+        Pin::new(&mut this.io).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(Pin::new(&mut this.io).poll_flush(cx))?;
+        this.traffic.flushed();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.traffic.writing();
+        Pin::new(&mut this.io).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+}
+
+/// For `close_notify` and FIN to leave.
+const GOODBYE: Duration = Duration::from_secs(2);
+/// Without a byte from a client that has been answered.
+const LINGER_IN_SILENCE: Duration = Duration::from_secs(2);
+/// For a client that has been answered and goes on sending.
+const LINGER_AT_MOST: Duration = Duration::from_secs(15);
