@@ -79,15 +79,15 @@ async fn answer_requests<H: Handler, T: Transport>(
         End::SlowHead => tracing::debug!("request head took too long, connection closed"),
         End::Idle => {
             Pin::new(&mut *connection).graceful_shutdown();
-            let _ = timeout(GOODBYE, &mut *connection).await;
+            let _ = Box::pin(timeout(GOODBYE, &mut *connection)).await;
         }
-        End::Closed(result) => part(*connection, result, &shared.activity).await,
+        End::Closed(result) => Box::pin(part(connection, result, &shared.activity)).await,
         End::Draining => {
             let was_busy = shared.activity.busy();
             Pin::new(&mut *connection).graceful_shutdown();
             let result = (&mut *connection).await;
             if was_busy {
-                part(*connection, result, &shared.activity).await;
+                Box::pin(part(connection, result, &shared.activity)).await;
             }
         }
     }
@@ -115,7 +115,7 @@ async fn doze<T: Transport>(
     match woken {
         Woken::ByClient => Some(socket),
         Woken::ToClose => {
-            socket.close().await;
+            Box::pin(socket.close()).await;
             None
         }
     }
@@ -128,7 +128,7 @@ enum Woken {
 
 /// Ends a connection that hyper has done with.
 async fn part<T, S>(
-    connection: UpgradeableConnection<TokioIo<Socket<T>>, S>,
+    connection: Box<UpgradeableConnection<TokioIo<Socket<T>>, S>>,
     result: hyper::Result<()>,
     activity: &Activity,
 ) where
@@ -139,15 +139,15 @@ async fn part<T, S>(
     <S::ResBody as hyper::body::Body>::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     // Upgraded connections have no socket left here.
-    let Some(socket) = take_socket(connection) else {
+    let Some(socket) = take_socket(*connection) else {
         return;
     };
     match result {
-        Ok(()) => Box::pin(socket.linger()).await,
+        Ok(()) => socket.linger().await,
         Err(error) => {
             tracing::debug!(%error, "connection ended");
             if error.is_parse() {
-                Box::pin(socket.linger()).await;
+                socket.linger().await;
             } else if activity.version() == Version::HTTP_10 {
                 // A response without a length ends with its connection: an orderly end would pass a
                 // broken-off response for a whole one.

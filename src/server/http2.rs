@@ -68,11 +68,11 @@ pub(super) async fn serve<H: Handler, T: Transport>(
         End::Closed(Err(error)) => tracing::debug!(%error, "connection ended"),
         End::Draining => {
             Pin::new(&mut connection).graceful_shutdown();
-            let _ = connection.await;
+            let _ = (&mut connection).await;
         }
         End::Idle | End::Doze | End::SlowHead => {
             Pin::new(&mut connection).graceful_shutdown();
-            let _ = timeout(GOODBYE, connection).await;
+            let _ = Box::pin(timeout(GOODBYE, &mut connection)).await;
         }
     }
 }

@@ -43,9 +43,13 @@ impl Transport for TlsStream<TcpStream> {
     }
 }
 
-/// A client's connection; counted as open until it is dropped.
+/// A client's connection; counted as open until it is dropped. Boxed, since it is handed on from one
+/// future to the next, and a copy in each would triple what an idle TLS connection takes.
 #[derive(Debug)]
-pub(super) struct Socket<T> {
+pub(super) struct Socket<T>(Box<Wire<T>>);
+
+#[derive(Debug)]
+struct Wire<T> {
     io: T,
     traffic: Arc<Traffic>,
     /// Bytes that were read already, to be read again first.
@@ -55,30 +59,31 @@ pub(super) struct Socket<T> {
 
 impl<T: Transport> Socket<T> {
     pub(super) fn new(io: T, permit: Permit) -> Self {
-        Self { io, traffic: Arc::default(), ahead: Bytes::new(), permit }
+        Self(Box::new(Wire { io, traffic: Arc::default(), ahead: Bytes::new(), permit }))
     }
 
     pub(super) fn traffic(&self) -> &Arc<Traffic> {
-        &self.traffic
+        &self.0.traffic
     }
 
     /// Puts back bytes that were read but not used.
     pub(super) fn put_back(&mut self, bytes: Bytes) {
-        self.ahead = bytes;
+        // Even without content, they can keep the whole buffer that they were read into.
+        self.0.ahead = if bytes.is_empty() { Bytes::new() } else { bytes };
     }
 
     /// Whether there may be something to read. The last read must have found nothing more, so that no
     /// decrypted bytes are waiting above the TCP connection.
     pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.ahead.is_empty() {
+        if !self.0.ahead.is_empty() {
             return Poll::Ready(());
         }
-        self.io.tcp().poll_read_ready(cx).map(|_| ())
+        self.0.io.tcp().poll_read_ready(cx).map(|_| ())
     }
 
     /// Says goodbye, and does not wait for the answer.
     pub(super) async fn close(mut self) {
-        let _ = timeout(GOODBYE, self.io.shutdown()).await;
+        let _ = timeout(GOODBYE, self.0.io.shutdown()).await;
     }
 
     /// Throws away what the client still sends, for a while.
@@ -86,11 +91,11 @@ impl<T: Transport> Socket<T> {
     /// Closing with bytes unread makes the system send a reset, which can destroy the response before
     /// the client has read it: a client that is told 413 while it uploads would see no answer.
     pub(super) async fn linger(self) {
-        if self.traffic.ended() {
+        if self.0.traffic.ended() {
             return;
         }
-        let _permit = self.permit;
-        let mut tcp = self.io.into_tcp();
+        let Wire { io, permit: _permit, .. } = *self.0;
+        let mut tcp = io.into_tcp();
         let _ = timeout(LINGER_AT_MOST, async {
             tcp.shutdown().await?;
             while let Ok(readable) = timeout(LINGER_IN_SILENCE, tcp.readable()).await {
@@ -106,7 +111,7 @@ impl<T: Transport> Socket<T> {
 
     /// Cuts the connection so that the client cannot take what it has for the whole response.
     pub(super) fn reset(self) {
-        let _ = self.io.into_tcp().set_zero_linger();
+        let _ = self.0.io.into_tcp().set_zero_linger();
     }
 }
 
@@ -134,7 +139,7 @@ impl<T: Transport> AsyncRead for Socket<T> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
+        let this = &mut *self.get_mut().0;
         let before = buffer.filled().len();
         if this.ahead.is_empty() {
             ready!(Pin::new(&mut this.io).poll_read(cx, buffer))?;
@@ -150,20 +155,20 @@ impl<T: Transport> AsyncRead for Socket<T> {
 
 impl<T: Transport> AsyncWrite for Socket<T> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
+        let this = &mut *self.get_mut().0;
         this.traffic.writing();
         Pin::new(&mut this.io).poll_write(cx, bytes)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
+        let this = &mut *self.get_mut().0;
         ready!(Pin::new(&mut this.io).poll_flush(cx))?;
         this.traffic.flushed();
         Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+        Pin::new(&mut self.get_mut().0.io).poll_shutdown(cx)
     }
 
     fn poll_write_vectored(
@@ -171,13 +176,13 @@ impl<T: Transport> AsyncWrite for Socket<T> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
+        let this = &mut *self.get_mut().0;
         this.traffic.writing();
         Pin::new(&mut this.io).poll_write_vectored(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
+        self.0.io.is_write_vectored()
     }
 }
 

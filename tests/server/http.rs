@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::{GET, exchange, plain, response, rest, serve, settings, within};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[tokio::test]
 async fn plain_http1_keeps_the_connection_for_the_next_request() {
@@ -96,6 +96,15 @@ async fn an_abort_closes_the_connection_without_an_answer() {
     let mut stream = server.connect().await;
     stream.write_all(b"GET /abort HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("sent");
     assert!(rest(&mut stream).await.is_empty());
+}
+
+#[tokio::test]
+async fn an_http_1_0_client_cannot_take_an_abort_for_the_end_of_a_response() {
+    let server = plain();
+    let mut stream = server.connect().await;
+    stream.write_all(b"GET /abort HTTP/1.0\r\n\r\n").await.expect("sent");
+    let end = within(stream.read(&mut [0; 16])).await.expect_err("a reset");
+    assert_eq!(end.kind(), std::io::ErrorKind::ConnectionReset);
 }
 
 #[tokio::test]
