@@ -1,15 +1,40 @@
-//! The metrics of the whole process. Labels come from closed sets only.
+//! The metrics of the whole process. Labels come from closed sets only: nothing that a client or an
+//! instance chooses becomes a label as it is, so the number of series has a limit.
 
+use std::time::Duration;
+
+use hyper::{Method, StatusCode, Version};
+use prometheus::core::Collector;
+use prometheus::process_collector::ProcessCollector;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    Result,
 };
+
+use super::Record;
+
+const NAMESPACE: &str = "openbin_gateway";
 
 const LATENCY_BUCKETS: &[f64] = &[
     0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
     60.0, 300.0,
 ];
 
+static METHODS: [(Method, &str); 9] = [
+    (Method::GET, "GET"),
+    (Method::HEAD, "HEAD"),
+    (Method::POST, "POST"),
+    (Method::PUT, "PUT"),
+    (Method::PATCH, "PATCH"),
+    (Method::DELETE, "DELETE"),
+    (Method::OPTIONS, "OPTIONS"),
+    (Method::CONNECT, "CONNECT"),
+    (Method::TRACE, "TRACE"),
+];
+
 /// Every metric of the process; one for the whole process, shared by reference.
+///
+/// All names begin with `openbin_gateway_`, but for the usual `process_*` of the process collector.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -37,7 +62,7 @@ pub struct Metrics {
     pub connections: IntGaugeVec,
     /// `certificate_expiry_timestamp_seconds{listener}`: Unix time.
     pub certificate_expiry: IntGaugeVec,
-    /// `access_log_dropped_total`: lines lost because the log could not keep up.
+    /// `access_log_dropped_total`: lines lost because the log could not keep up or be written.
     pub access_log_dropped: IntCounter,
 }
 
@@ -46,83 +71,61 @@ impl Metrics {
     ///
     /// # Errors
     /// Where two metrics have the same name, which is a mistake in this file.
-    pub fn new() -> prometheus::Result<Self> {
-        let registry = Registry::new_custom(Some("openbin_gateway".to_owned()), None)?;
-        let r = &registry;
-        let latency = |name, help| HistogramOpts::new(name, help).buckets(LATENCY_BUCKETS.to_vec());
-        let build = IntGaugeVec::new(Opts::new("build_info", "The running version; always 1"), &["version"])?;
+    pub fn new() -> Result<Self> {
+        let r = &Registry::new();
+        let build = gauges(r, "build_info", "The running version; always 1", "version")?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        register(r, build)?;
-        r.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        r.register(Box::new(ProcessCollector::for_self()))?;
         Ok(Self {
-            requests: register(
+            registry: r.clone(),
+            requests: counters(
                 r,
-                IntCounterVec::new(
-                    Opts::new("requests_total", "Requests answered or broken off"),
-                    &["instance", "protocol", "method", "status", "auth"],
-                )?,
+                "requests_total",
+                "Requests answered or broken off",
+                &["instance", "protocol", "method", "status", "auth"],
             )?,
-            request_duration: register(
+            request_duration: latencies(
                 r,
-                HistogramVec::new(
-                    latency("request_duration_seconds", "From the request's head to the end of the response"),
-                    &["instance"],
-                )?,
+                "request_duration_seconds",
+                "From the request's head to the end of the response",
             )?,
-            upstream_duration: register(
+            upstream_duration: latencies(
                 r,
-                HistogramVec::new(
-                    latency(
-                        "upstream_duration_seconds",
-                        "From forwarding to the head of the instance's response",
-                    ),
-                    &["instance"],
-                )?,
+                "upstream_duration_seconds",
+                "From forwarding to the head of the instance's response",
             )?,
-            auth: register(
+            auth: counters(
                 r,
-                IntCounterVec::new(
-                    Opts::new("auth_total", "What became of each request's credential"),
-                    &["instance", "credential", "outcome"],
-                )?,
+                "auth_total",
+                "What became of each request's credential",
+                &["instance", "credential", "outcome"],
             )?,
-            key_cache: register(
+            key_cache: counters(
                 r,
-                IntCounterVec::new(
-                    Opts::new("key_cache_total", "Key look-ups answered by the cache, or not"),
-                    &["outcome"],
-                )?,
+                "key_cache_total",
+                "Key look-ups answered by the cache, or not",
+                &["outcome"],
             )?,
-            store_up: register(r, IntGauge::new("store_up", "1 while the key store answers")?)?,
-            revocations: register(r, IntCounter::new("revocations_total", "Keys revoked")?)?,
+            store_up: gauge(r, "store_up", "1 while the key store answers")?,
+            revocations: counter(r, "revocations_total", "Keys revoked")?,
             revocation_seconds: register(
                 r,
                 Histogram::with_opts(latency("revocation_seconds", "From a revocation to its confirmation"))?,
             )?,
-            usage_pending: register(
+            usage_pending: gauge(r, "usage_pending", "Keys whose last use is not written yet")?,
+            forged_headers: counter(
                 r,
-                IntGauge::new("usage_pending", "Keys whose last use is not written yet")?,
+                "forged_headers_total",
+                "Reserved header fields from clients, dropped",
             )?,
-            forged_headers: register(
+            connections: gauges(r, "connections", "Open client connections", "listener")?,
+            certificate_expiry: gauges(
                 r,
-                IntCounter::new("forged_headers_total", "Reserved header fields from clients, dropped")?,
+                "certificate_expiry_timestamp_seconds",
+                "When a listener's certificate ends, in Unix time",
+                "listener",
             )?,
-            connections: register(
-                r,
-                IntGaugeVec::new(Opts::new("connections", "Open client connections"), &["listener"])?,
-            )?,
-            certificate_expiry: register(
-                r,
-                IntGaugeVec::new(
-                    Opts::new("certificate_expiry_timestamp_seconds", "When a listener's certificate ends"),
-                    &["listener"],
-                )?,
-            )?,
-            access_log_dropped: register(
-                r,
-                IntCounter::new("access_log_dropped_total", "Access log lines that were lost")?,
-            )?,
-            registry,
+            access_log_dropped: counter(r, "access_log_dropped_total", "Access log lines that were lost")?,
         })
     }
 
@@ -130,15 +133,151 @@ impl Metrics {
     ///
     /// # Errors
     /// Where a metric cannot be written as text.
-    pub fn render(&self) -> prometheus::Result<String> {
+    pub fn render(&self) -> Result<String> {
         prometheus::TextEncoder::new().encode_to_string(&self.registry.gather())
     }
 }
 
-fn register<C>(registry: &Registry, collector: C) -> prometheus::Result<C>
-where
-    C: prometheus::core::Collector + Clone + 'static,
-{
+/// A duration as a histogram takes it.
+pub(super) fn seconds(duration: Duration) -> f64 {
+    duration.as_secs_f64()
+}
+
+/// The `method` label: the methods of RFC 9110 and `PATCH`; a client can make up any other.
+pub(super) fn method_label(method: &Method) -> &'static str {
+    METHODS.get(method_index(method)).map_or("other", |(_, label)| label)
+}
+
+/// Where a method's label is in the closed set.
+pub(super) fn method_index(method: &Method) -> usize {
+    METHODS.iter().position(|(known, _)| known == method).unwrap_or(METHODS.len())
+}
+
+/// The `protocol` label.
+pub(super) fn protocol_label(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_09 | Version::HTTP_10 => "1.0",
+        Version::HTTP_11 => "1.1",
+        _ => "2",
+    }
+}
+
+/// The `status` label: three digits for a registered status (RFC 9110 §16.2), `aborted` where none was
+/// sent, and `other` for what an instance made up.
+pub(super) fn status_label(status: Option<u16>) -> String {
+    let Some(number) = status else {
+        return "aborted".to_owned();
+    };
+    match StatusCode::from_u16(number).ok().filter(|status| status.canonical_reason().is_some()) {
+        Some(known) => known.as_str().to_owned(),
+        None => "other".to_owned(),
+    }
+}
+
+/// The `auth` label of requests: how the request was authenticated in the end, as in `X-Auth-Method`.
+pub(super) fn auth_label(record: &Record) -> &'static str {
+    record.authenticated_by().as_str()
+}
+
+fn options(name: &str, help: &str) -> Opts {
+    Opts::new(name, help).namespace(NAMESPACE)
+}
+
+fn latency(name: &str, help: &str) -> HistogramOpts {
+    HistogramOpts { common_opts: options(name, help), buckets: LATENCY_BUCKETS.to_vec() }
+}
+
+fn counter(registry: &Registry, name: &str, help: &str) -> Result<IntCounter> {
+    register(registry, IntCounter::with_opts(options(name, help))?)
+}
+
+fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec> {
+    register(registry, IntCounterVec::new(options(name, help), labels)?)
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge> {
+    register(registry, IntGauge::with_opts(options(name, help))?)
+}
+
+fn gauges(registry: &Registry, name: &str, help: &str, label: &str) -> Result<IntGaugeVec> {
+    register(registry, IntGaugeVec::new(options(name, help), &[label])?)
+}
+
+fn latencies(registry: &Registry, name: &str, help: &str) -> Result<HistogramVec> {
+    register(registry, HistogramVec::new(latency(name, help), &["instance"])?)
+}
+
+fn register<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> Result<C> {
     registry.register(Box::new(collector.clone()))?;
     Ok(collector)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// The names of all metrics, also of those without a series yet.
+    fn names() -> BTreeSet<String> {
+        let metrics = Metrics::new().expect("metrics");
+        for vec in [&metrics.requests, &metrics.auth, &metrics.key_cache] {
+            let labels = vec.desc().first().map_or(0, |desc| desc.variable_labels.len());
+            vec.with_label_values(&vec!["x"; labels]).inc();
+        }
+        for vec in [&metrics.request_duration, &metrics.upstream_duration] {
+            vec.with_label_values(&["x"]).observe(1.0);
+        }
+        for vec in [&metrics.connections, &metrics.certificate_expiry] {
+            vec.with_label_values(&["x"]).set(1);
+        }
+        let text = metrics.render().expect("text");
+        let samples = text.lines().filter(|line| !line.starts_with('#'));
+        samples.filter_map(|line| line.split(['{', ' ']).next()).map(str::to_owned).collect()
+    }
+
+    /// The metric names that a text mentions.
+    fn mentioned(text: &str) -> BTreeSet<String> {
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let ours = words.filter(|word| word.starts_with("openbin_gateway_") || word.starts_with("process_"));
+        ours.map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn only_the_process_collector_is_without_our_prefix() {
+        let names = names();
+        assert!(names.contains("process_open_fds"));
+        assert!(names.contains("openbin_gateway_requests_total"));
+        for name in names {
+            assert!(name.starts_with("openbin_gateway_") != name.starts_with("process_"), "{name}");
+        }
+    }
+
+    #[test]
+    fn alerts_and_dashboard_name_only_metrics_that_exist() {
+        let names = names();
+        let alerts = include_str!("../../config/prometheus-alerts.yaml");
+        let dashboard = include_str!("../../config/grafana-dashboard.json");
+        for text in [alerts, dashboard] {
+            let mentioned = mentioned(text);
+            assert!(mentioned.len() >= 8, "{mentioned:?}");
+            for name in mentioned {
+                assert!(names.contains(&name), "there is no metric {name}");
+            }
+        }
+        serde_json::from_str::<serde_json::Value>(dashboard).expect("the dashboard is JSON");
+    }
+
+    #[test]
+    fn made_up_methods_and_statuses_share_one_label() {
+        let method = Method::from_bytes(b"BREW").expect("a token");
+        assert_eq!(method_label(&method), "other");
+        assert_eq!(method_label(&Method::PATCH), "PATCH");
+        assert_eq!(status_label(Some(204)), "204");
+        assert_eq!(status_label(Some(299)), "other");
+        assert_eq!(status_label(Some(7)), "other");
+        assert_eq!(status_label(None), "aborted");
+        assert_eq!(protocol_label(Version::HTTP_10), "1.0");
+        assert_eq!(protocol_label(Version::HTTP_2), "2");
+    }
 }

@@ -1,10 +1,19 @@
 //! Metrics, access log and tracing set-up. Knows nothing of the other rooms.
 
+mod access_log;
+mod diagnostics;
+mod line;
 mod metrics;
 mod record;
+mod redact;
+mod series;
+mod sink;
+mod worker;
 
+pub use diagnostics::{DiagnosticsError, init_tracing};
 pub use metrics::Metrics;
 pub use record::{Credential, Outcome, Record};
+pub use worker::{Observer, WorkerObserver};
 
 use std::path::PathBuf;
 
@@ -35,4 +44,53 @@ pub enum Format {
     Json,
     /// One line of text for people.
     Text,
+}
+
+/// A folder of one test's own, removed at its end.
+#[cfg(test)]
+struct Scratch(PathBuf);
+
+#[cfg(test)]
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("openbin-gateway-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder for the test");
+        Self(folder)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+#[cfg(test)]
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The record of a request with a good key.
+#[cfg(test)]
+fn example_record() -> Record {
+    use bytes::Bytes;
+    Record {
+        started: std::time::Instant::now(),
+        request_id: [b'0'; 32],
+        client: std::net::Ipv4Addr::new(192, 0, 2, 7).into(),
+        instance: Some("home".into()),
+        version: hyper::Version::HTTP_11,
+        method: hyper::Method::GET,
+        target: Bytes::from_static(b"/api/bins"),
+        user_agent: None,
+        credential: Credential::ApiKey,
+        outcome: Outcome::Accepted,
+        user_id: Some(Bytes::from_static(b"u-1")),
+        key_id: Some(Bytes::from_static(b"k-1")),
+        status: Some(200),
+        upstream: None,
+        request_bytes: 3,
+        response_bytes: 5,
+        complete: true,
+    }
 }

@@ -46,6 +46,14 @@ pub struct Record {
     pub complete: bool,
 }
 
+impl Record {
+    /// How the request was authenticated in the end: its credential, if that was good.
+    #[must_use]
+    pub fn authenticated_by(&self) -> Credential {
+        if self.outcome == Outcome::Accepted { self.credential } else { Credential::None }
+    }
+}
+
 /// The kind of credential that a request carried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Credential {
@@ -58,6 +66,9 @@ pub enum Credential {
 }
 
 impl Credential {
+    /// How many there are.
+    pub(super) const COUNT: usize = Self::ApiKey as usize + 1;
+
     /// Its metric label.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -103,6 +114,9 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// How many there are.
+    pub(super) const COUNT: usize = Self::InstanceUnavailable as usize + 1;
+
     /// Its metric label.
     #[must_use]
     pub fn as_str(self) -> &'static str {
