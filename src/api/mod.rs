@@ -1,4 +1,12 @@
 //! The admin listener: health and metrics.
+//!
+//! It has a listener of its own and is never reached through those of the gateway. Knows no sockets.
+
+mod admin;
+mod health;
+
+pub use admin::Admin;
+pub use health::{Check, Health};
 
 use std::net::SocketAddr;
 

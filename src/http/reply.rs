@@ -47,6 +47,8 @@ pub enum Refusal {
     NotFound,
     /// The admin listener's own credential is missing or wrong.
     AdminUnauthorized,
+    /// The gateway itself is at fault.
+    Internal,
 }
 
 /// What a refusal looks like to the client.
@@ -107,6 +109,7 @@ impl Refusal {
             Self::AdminUnauthorized => {
                 (401, "UNAUTHORIZED", "Admin token missing or wrong", NO_CREDENTIAL, None)
             }
+            Self::Internal => (500, "INTERNAL_ERROR", "Internal server error", None, None),
         };
         Shape {
             status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),

@@ -55,7 +55,7 @@ impl Line {
 
     fn write_json(&self, out: &mut Vec<u8>, anchor: Anchor) {
         let record = &self.record;
-        let (path, query) = redact::split(&record.target);
+        let (path, query) = redact::split(record.target());
         out.extend_from_slice(br#"{"time":""#);
         write_time(out, anchor.time_of(record.started));
         out.push(b'"');
@@ -85,14 +85,14 @@ impl Line {
             out,
             format_args!(r#","request_bytes":{received},"response_bytes":{sent},"complete":{complete}"#),
         );
-        json_text(out, "user_agent", record.user_agent.as_deref(), LONGEST_USER_AGENT, redact::words);
+        json_text(out, "user_agent", record.user_agent(), LONGEST_USER_AGENT, redact::words);
         out.push(b'}');
     }
 
     /// The same for people: always the same columns, `-` for what there is not.
     fn write_text(&self, out: &mut Vec<u8>, anchor: Anchor) {
         let record = &self.record;
-        let (path, query) = redact::split(&record.target);
+        let (path, query) = redact::split(record.target());
         write_time(out, anchor.time_of(record.started));
         put(out, format_args!(" {} ", record.client));
         text(out, record.instance.as_ref().map(|name| name.as_bytes()), LONGEST_WORD, redact::plain);
@@ -125,7 +125,7 @@ impl Line {
         );
         text(out, Some(&record.request_id), LONGEST_WORD, redact::plain);
         out.extend_from_slice(b" \"");
-        text(out, record.user_agent.as_deref(), LONGEST_USER_AGENT, redact::words);
+        text(out, record.user_agent(), LONGEST_USER_AGENT, redact::words);
         out.push(b'"');
     }
 }
@@ -192,13 +192,13 @@ fn civil_date(days_since_1970: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use hyper::header::HeaderValue;
+    use hyper::http::uri::PathAndQuery;
     use hyper::{Method, Version};
 
+    use super::super::canary::{CANARIES, CANARY_KEY, Dice};
     use super::super::{Credential, Outcome, example_record};
     use super::*;
-
-    const KEY: &str = "sk_openbin_c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00";
-    const JWT: &str = "eyJhbGciOiJIUzI1NiJ9.eyJpZCI6ImNhbmFyeSJ9.Y2FuYXJ5LXNpZ25hdHVyZQ";
 
     fn written(record: Record, format: Format) -> String {
         let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123);
@@ -211,9 +211,9 @@ mod tests {
     #[test]
     fn a_json_line_has_every_field() {
         let mut record = example_record();
-        record.target = Bytes::from_static(b"/api/bins?q=drill");
+        record.target = Some(PathAndQuery::from_static("/api/bins?q=drill"));
         record.upstream = Some(Duration::from_millis(1));
-        record.user_agent = Some(Bytes::from_static(b"curl/8"));
+        record.user_agent = Some(HeaderValue::from_static("curl/8"));
         assert_eq!(
             written(record, Format::Json),
             concat!(
@@ -262,52 +262,24 @@ mod tests {
         }
     }
 
-    /// Numbers that are the same in every run (xorshift, George Marsaglia 2003).
-    struct Dice(u64);
-
-    impl Dice {
-        fn roll(&mut self, sides: u64) -> u64 {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            self.0 % sides
-        }
-
-        fn bytes(&mut self, canaries: bool) -> Bytes {
-            let mut bytes = Vec::new();
-            for _ in 0..self.roll(12) {
-                match self.roll(6) {
-                    0 if canaries => bytes.extend_from_slice(KEY.as_bytes()),
-                    1 if canaries => bytes.extend_from_slice(JWT.as_bytes()),
-                    2 => bytes.extend(b"/?&=% \r\n\x1b\"\\".get(self.roll(11) as usize)),
-                    3 => bytes.extend_from_slice(b"?q=canary&a=canary"),
-                    4 => bytes.push(b'/'),
-                    _ => bytes.extend((0..self.roll(9)).map(|_| self.roll(256) as u8)),
-                }
-            }
-            Bytes::from(bytes)
-        }
-    }
-
     #[test]
     fn no_input_breaks_a_line_or_gets_a_canary_into_it() {
-        let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+        let mut dice = Dice::new();
+        let mut targets = 0;
         for round in 0..20_000 {
             let mut record = example_record();
-            let mut target = b"/".to_vec();
-            target.extend_from_slice(&dice.bytes(true));
-            record.target = Bytes::from(target);
-            // Only a query's values are secret whatever they look like.
-            record.user_agent =
-                Some(dice.bytes(true)).filter(|agent| !agent.windows(6).any(|w| w == b"canary"));
-            record.user_id = Some(dice.bytes(false)).filter(|id| !id.windows(6).any(|w| w == b"canary"));
-            record.method = Method::from_bytes(KEY.as_bytes()).expect("a token");
+            let target = [b"/".to_vec(), dice.bytes()].concat();
+            record.target = PathAndQuery::from_maybe_shared(Bytes::from(target)).ok();
+            targets += usize::from(record.target.is_some());
+            record.user_agent = HeaderValue::from_bytes(&dice.words()).ok();
+            record.user_id = Some(Bytes::from(dice.noise()));
+            record.method = Method::from_bytes(CANARY_KEY.as_bytes()).expect("a token");
             let format = if round % 2 == 0 { Format::Json } else { Format::Text };
             let line = written(record, format);
             assert!(line.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n')), "{line:?}");
             assert!(line.ends_with('\n') && line.matches('\n').count() == 1, "{line:?}");
             assert!(line.len() < 10_000, "{}", line.len());
-            for canary in ["c0ffee00", "eyJpZCI6", "Y2FuYXJ5", "canary"] {
+            for canary in CANARIES {
                 assert!(!line.contains(canary), "{line}");
             }
             if format == Format::Json {
@@ -315,6 +287,7 @@ mod tests {
                 assert_eq!(value.as_object().map(serde_json::Map::len), Some(19));
             }
         }
+        assert!(targets > 1000, "{targets}");
     }
 
     #[test]

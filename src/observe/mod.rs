@@ -1,6 +1,8 @@
 //! Metrics, access log and tracing set-up. Knows nothing of the other rooms.
 
 mod access_log;
+#[cfg(test)]
+mod canary;
 mod diagnostics;
 mod line;
 mod metrics;
@@ -81,7 +83,7 @@ fn example_record() -> Record {
         instance: Some("home".into()),
         version: hyper::Version::HTTP_11,
         method: hyper::Method::GET,
-        target: Bytes::from_static(b"/api/bins"),
+        target: Some(hyper::http::uri::PathAndQuery::from_static("/api/bins")),
         user_agent: None,
         credential: Credential::ApiKey,
         outcome: Outcome::Accepted,

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use hyper::header::HeaderValue;
+use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Version};
 
 /// What is noted of one request, from its first byte to the end of its response.
@@ -22,10 +24,10 @@ pub struct Record {
     pub version: Version,
     /// The request's method.
     pub method: Method,
-    /// Path and query as they came. Secrets in it are redacted when the line is written.
-    pub target: Bytes,
+    /// Path and query as they came, where there are any. Secrets in it are redacted when the line is written.
+    pub target: Option<PathAndQuery>,
     /// The `User-Agent` field, as it came.
-    pub user_agent: Option<Bytes>,
+    pub user_agent: Option<HeaderValue>,
     /// The credential that the request carried.
     pub credential: Credential,
     /// What became of it.
@@ -51,6 +53,16 @@ impl Record {
     #[must_use]
     pub fn authenticated_by(&self) -> Credential {
         if self.outcome == Outcome::Accepted { self.credential } else { Credential::None }
+    }
+
+    /// Path and query as they came; empty where there are none.
+    pub(super) fn target(&self) -> &[u8] {
+        self.target.as_ref().map_or(&[], |target| target.as_str().as_bytes())
+    }
+
+    /// The `User-Agent` field, as it came.
+    pub(super) fn user_agent(&self) -> Option<&[u8]> {
+        self.user_agent.as_ref().map(HeaderValue::as_bytes)
     }
 }
 

@@ -202,6 +202,7 @@ fn encoded_byte(text: &[u8]) -> Option<(u8, &[u8])> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::canary::{CANARIES, Dice};
     use super::*;
 
     const HEX: &str = "00112233445566778899aabbccddeeff";
@@ -286,6 +287,23 @@ mod tests {
         let agent = format!("tool/1.0 (key sk_openbin_{HEX}) {JWT} end");
         words(&mut Value::text(&mut out, 256), agent.as_bytes());
         assert_eq!(out, b"tool/1.0 (key * * end");
+    }
+
+    #[test]
+    fn arbitrary_bytes_leave_only_printable_ascii_and_no_secret() {
+        let mut dice = Dice::new();
+        for _ in 0..20_000 {
+            let shown = target(&dice.bytes(), 512);
+            let mut out = Vec::new();
+            words(&mut Value::text(&mut out, 256), &dice.words());
+            for text in [shown, String::from_utf8(out).expect("ASCII")] {
+                assert!(text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"'), "{text:?}");
+                assert!(text.len() < 4 * 1024 + 10, "{}", text.len());
+                for canary in CANARIES {
+                    assert!(!text.contains(canary), "{text}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -94,7 +94,8 @@ impl WorkerObserver {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
+    use hyper::header::HeaderValue;
+    use hyper::http::uri::PathAndQuery;
     use hyper::{Method, Version};
 
     use super::super::{AccessLogSettings, Credential, Format, Outcome, Scratch, example_record};
@@ -156,8 +157,8 @@ mod tests {
         record.outcome = OUTCOMES[number / 3 % Outcome::COUNT];
         let status = u16::try_from(number % 1200).expect("small");
         record.status = (status > 0).then_some(status);
-        record.target = Bytes::from(format!("/api/{number}?a={number}"));
-        record.user_agent = Some(Bytes::from(format!("agent {number}")));
+        record.target = PathAndQuery::from_maybe_shared(format!("/api/{number}?a={number}")).ok();
+        record.user_agent = HeaderValue::from_str(&format!("agent {number}")).ok();
         record
     }
 
