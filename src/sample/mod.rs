@@ -21,6 +21,7 @@ mod payload;
 mod record;
 mod refresh;
 mod route;
+mod serve;
 mod state;
 
 pub use body::{Counts, EventPlan, SampleBody, photo_sha256};
@@ -248,5 +249,7 @@ fn page(method: &Method) -> Answer {
     answer
 }
 
+#[cfg(test)]
+mod account_tests;
 #[cfg(test)]
 mod tests;
