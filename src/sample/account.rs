@@ -1,10 +1,10 @@
 //! `/api/auth`: login, registration, refresh, logout, and who am I. And what administrators do to accounts.
 
-use hyper::header::{HeaderMap, HeaderValue, SET_COOKIE};
+use hyper::header::{HeaderMap, HeaderValue, LOCATION, SET_COOKIE};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::answer::{Answer, Fault, json, message};
+use super::answer::{Answer, Fault, bytes, json, message};
 use super::cookie::{self, clearing};
 use super::credential::Caller;
 use super::route::Admin;
@@ -210,6 +210,15 @@ pub(super) fn logout(call: &Call, state: &mut State) -> Answer {
         state.families.end_token(&token);
     }
     cleared(message("Logged out"))
+}
+
+/// The way back from somebody else's login, which nobody began.
+pub(super) fn oauth_callback() -> Answer {
+    const TARGET: &str = "/?oauth=error&reason=invalid_state";
+    let text = format!("Found. Redirecting to {TARGET}");
+    let mut answer = bytes(302, "text/plain; charset=utf-8", text);
+    answer.headers_mut().insert(LOCATION, HeaderValue::from_static(TARGET));
+    answer
 }
 
 /// `POST /api/auth/logout-all`.

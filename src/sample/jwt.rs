@@ -1,7 +1,8 @@
 //! Session tokens: HS256, signed and checked as leniently as OpenBin does it.
 //!
 //! An independent reference: shares no code with the gateway's own check, and is deliberately laxer
-//! (no `exp` at all is accepted). Not for use outside the sample.
+//! (no `exp` at all is accepted). Not for use outside the sample. Where it is stricter than OpenBin: every `crit`,
+//! numbers beyond a double, lone surrogates and more than 128 levels of nesting are refused.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

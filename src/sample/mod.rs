@@ -205,6 +205,8 @@ impl World {
             Public::Refresh => self.refresh(call, state),
             Public::Logout => Ok(account::logout(call, state)),
             Public::Shared(token) => self.shared_bin(state, token),
+            Public::OAuth(refusal) => Err(Fault::Invalid(refusal)),
+            Public::OAuthCallback => Ok(account::oauth_callback()),
         }
     }
 

@@ -30,6 +30,9 @@ pub(super) enum Public {
     Refresh,
     Logout,
     Shared(Param),
+    /// Signing in through somebody else, with the refusal of a server where that is not set up.
+    OAuth(&'static str),
+    OAuthCallback,
 }
 
 /// Places that need a credential; also everything under `/api` that does not exist.
@@ -105,7 +108,7 @@ fn unknown() -> Place {
 
 fn auth(method: &Method, path: &str) -> Option<Place> {
     let segments = segments(below(path, "/api/auth")?)?;
-    let [only] = segments.as_slice() else { return None };
+    let [only] = segments.as_slice() else { return oauth(method, &segments) };
     let place = match (method.as_str(), only.to_ascii_lowercase().as_str()) {
         ("GET", "status") => Place::Public(Public::Status),
         ("POST", "register") => Place::Public(Public::Register),
@@ -117,6 +120,17 @@ fn auth(method: &Method, path: &str) -> Option<Place> {
         _ => return None,
     };
     Some(place)
+}
+
+fn oauth(method: &Method, segments: &[&str]) -> Option<Place> {
+    let lower: Vec<String> = segments.iter().map(|segment| segment.to_ascii_lowercase()).collect();
+    let place = match (method.as_str(), lower.join("/").as_str()) {
+        ("GET", "oauth/google") => Public::OAuth("Google login is not configured"),
+        ("GET", "oauth/apple") => Public::OAuth("Apple login is not configured"),
+        ("GET", "oauth/google/callback") | ("POST", "oauth/apple/callback") => Public::OAuthCallback,
+        _ => return None,
+    };
+    Some(Place::Public(place))
 }
 
 fn shared(method: &Method, path: &str) -> Option<Place> {
@@ -284,6 +298,15 @@ mod tests {
         assert_eq!(place(&Method::DELETE, "/api/api-keys//A-1"), key);
         assert_eq!(place(&Method::DELETE, "/api/API-KEYS/A-1/"), key);
         assert_eq!(place(&Method::PATCH, "/api/api-keys/A-1"), UNKNOWN);
+    }
+
+    #[test]
+    fn signing_in_through_others_is_public_where_the_method_fits() {
+        let callback = Place::Public(Public::OAuthCallback);
+        assert_eq!(get("/api/auth/oauth/google/callback"), callback);
+        assert_eq!(place(&Method::POST, "/api/auth//OAuth/apple/callback/"), callback);
+        assert_eq!(get("/api/auth/oauth/apple/callback"), UNKNOWN);
+        assert_eq!(get("/api/auth/oauth/links"), UNKNOWN);
     }
 
     #[test]
