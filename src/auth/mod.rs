@@ -3,8 +3,11 @@
 //! Knows no sockets and no routes. Time is passed in.
 
 mod identity;
+mod jwt;
+mod verifier;
 
 pub use identity::{Identity, Method};
+pub use verifier::{Credential, Denied, Verifier};
 
 use zeroize::Zeroizing;
 

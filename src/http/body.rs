@@ -9,6 +9,8 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::header;
+
 /// A response body: made here, or streamed from somewhere else.
 #[derive(Debug)]
 pub enum Body<U> {
@@ -78,6 +80,7 @@ enum Content {
 pub struct Progress {
     received: Cell<u64>,
     exceeded: Cell<bool>,
+    forged: Cell<u64>,
 }
 
 impl Progress {
@@ -85,6 +88,12 @@ impl Progress {
     #[must_use]
     pub fn received(&self) -> u64 {
         self.received.get()
+    }
+
+    /// Identity fields in the trailer section, which were dropped.
+    #[must_use]
+    pub fn forged(&self) -> u64 {
+        self.forged.get()
     }
 
     /// Whether the content was longer than the limit.
@@ -121,6 +130,23 @@ impl RequestBody {
     #[must_use]
     pub fn own(content: Bytes) -> Self {
         Self { remaining: content.len() as u64, content: Content::Own(content), progress: Rc::default() }
+    }
+
+    fn without_forbidden_trailers(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        let mut trailers = match frame.into_trailers() {
+            Ok(trailers) => trailers,
+            Err(data) => return data,
+        };
+        let forbidden: Vec<_> =
+            trailers.keys().filter(|name| header::is_forbidden_trailer(name)).cloned().collect();
+        for name in forbidden {
+            if header::Reserved::of(name.as_str()) == Some(header::Reserved::Identity) {
+                let forged = &self.progress.forged;
+                forged.set(forged.get() + 1);
+            }
+            trailers.remove(name);
+        }
+        Frame::trailers(trailers)
     }
 
     /// A view on how far this body has come that outlives it.
@@ -163,7 +189,7 @@ impl HttpBody for RequestBody {
             let received = &this.progress.received;
             received.set(received.get() + length);
         }
-        Poll::Ready(Some(Ok(frame)))
+        Poll::Ready(Some(Ok(this.without_forbidden_trailers(frame))))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -24,3 +24,97 @@ pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 /// Not in RFC 9110, but still sent by old clients; concerns one connection only.
 pub const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// Fields that clients may not send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reserved {
+    /// Claims who the request comes from.
+    Identity,
+    /// Claims where the request comes from.
+    Forwarding,
+}
+
+impl Reserved {
+    /// Compares as a reader would that folds every character but letters and digits into one:
+    /// `X_Auth.Method` is `x-auth-method` to some.
+    #[must_use]
+    pub fn of(name: &str) -> Option<Self> {
+        let name = name.as_bytes();
+        match name.first() {
+            Some(b'x' | b'f') => {}
+            Some(_) | None => return None,
+        }
+        if folded_prefix(name, b"x-auth-") {
+            Some(Self::Identity)
+        } else if folded_prefix(name, b"x-forwarded-")
+            || folded_equal(name, b"forwarded")
+            || folded_equal(name, b"x-real-ip")
+            || folded_equal(name, b"x-request-id")
+        {
+            Some(Self::Forwarding)
+        } else {
+            None
+        }
+    }
+}
+
+fn folded_prefix(name: &[u8], prefix: &[u8]) -> bool {
+    name.get(..prefix.len()).is_some_and(|start| folded_equal(start, prefix))
+}
+
+fn folded_equal(name: &[u8], reserved: &[u8]) -> bool {
+    let fold = |byte: &u8| if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' };
+    name.len() == reserved.len() && name.iter().map(fold).eq(reserved.iter().copied())
+}
+
+/// Whether a field may not be in a trailer section (RFC 9110 §6.5.1): because it frames, routes or
+/// authenticates the message, or because only the gateway may say it.
+#[must_use]
+pub fn is_forbidden_trailer(name: &HeaderName) -> bool {
+    use hyper::header::{
+        AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST, TE,
+        TRAILER, TRANSFER_ENCODING, UPGRADE,
+    };
+    Reserved::of(name.as_str()).is_some()
+        || [
+            AUTHORIZATION,
+            CONNECTION,
+            CONTENT_ENCODING,
+            CONTENT_LENGTH,
+            CONTENT_TYPE,
+            COOKIE,
+            EXPECT,
+            HOST,
+            TE,
+            TRAILER,
+            TRANSFER_ENCODING,
+            UPGRADE,
+        ]
+        .contains(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reserved_names_are_recognised_in_every_spelling() {
+        for name in ["x-auth-method", "x_auth_user_id", "x.auth.anything", "x~auth-", "x-auth--"] {
+            assert_eq!(Reserved::of(name), Some(Reserved::Identity), "{name}");
+        }
+        for name in ["x-forwarded-for", "x_forwarded_host", "forwarded", "x-real-ip", "x.request_id"] {
+            assert_eq!(Reserved::of(name), Some(Reserved::Forwarding), "{name}");
+        }
+        for name in ["x-authority", "x-auth", "authorization", "cookie", "x-csrf-token", "forwarded-by", ""] {
+            assert_eq!(Reserved::of(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_trailer_cannot_smuggle_framing_or_identity() {
+        for name in ["x-auth-user-id", "content-length", "host", "authorization", "x_forwarded_for"] {
+            assert!(is_forbidden_trailer(&HeaderName::from_static(name)), "{name}");
+        }
+        assert!(!is_forbidden_trailer(&HeaderName::from_static("x-checksum")));
+    }
+}

@@ -16,7 +16,7 @@ mod verdict;
 pub use record::{ActiveKey, Issuer, KeyRecord, Label, Revocation, RevokedBy};
 pub use service::Keys;
 pub use store::{Answer, KeyStore, Learned, StoreError, Use, open};
-pub use token::{KeyHash, KeyShape, Token};
+pub use token::{KeyHash, KeyShape, PREFIX, Token};
 pub use usage::{Usage, UsageShard};
 pub use verdict::{Adoption, LookupError, OwnerRefusal, Verdict};
 

@@ -159,6 +159,23 @@ impl Label {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
+    /// The text that the label was made of.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut bytes = Vec::with_capacity(self.0.len());
+        let mut rest = self.0.iter();
+        while let Some(&byte) = rest.next() {
+            if byte == b'%' {
+                let mut digit = || rest.next().and_then(|digit| char::from(*digit).to_digit(16)).unwrap_or(0);
+                let value = digit() << 4 | digit();
+                bytes.push(u8::try_from(value).unwrap_or_default());
+            } else {
+                bytes.push(byte);
+            }
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
     /// The text's bytes, shared rather than copied.
     #[must_use]
     pub fn bytes(&self) -> Bytes {
@@ -209,6 +226,13 @@ pub(super) mod tests {
         assert_eq!(Label::new("ann@example.com").as_str(), "ann@example.com");
         assert_eq!(Label::new("a b\r\nx: y").as_str(), "a%20b%0D%0Ax:%20y");
         assert_eq!(Label::new("jörg").as_str(), "j%C3%B6rg");
+    }
+
+    #[test]
+    fn a_label_gives_its_text_back() {
+        for text in ["", "plain", "a b%20\r\n", "jörg@例え.jp"] {
+            assert_eq!(Label::new(text).text(), text);
+        }
     }
 
     #[test]

@@ -1,8 +1,23 @@
 //! Connections to the instances: one pool per worker and instance, timeouts, and who is to blame.
+//!
+//! Everything about one exchange runs in the task that asked for it: the connection's future is polled
+//! by whoever waits for the response or reads its body, so a request crosses no channel to another task
+//! and wakes nobody but itself. Decides nothing about credentials, and changes no header.
+
+mod error;
+mod exchange;
+mod link;
+mod pool;
+mod probe;
 
 use std::time::Duration;
 
+pub use error::ForwardError;
+pub use exchange::Exchange;
 use hyper::http::uri::Authority;
+pub use link::reach;
+pub use pool::Upstream;
+pub use probe::{Answer, Probe, ProbeError, probe};
 
 /// How to reach one instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,7 +26,7 @@ pub struct Settings {
     pub authority: Authority,
     /// For opening a connection.
     pub connect_timeout: Duration,
-    /// From the request's last byte to the response's head.
+    /// From the last byte of a request that could be sent to the head of its response.
     pub response_timeout: Duration,
     /// Between two parts of a response's body.
     pub idle_body_timeout: Duration,

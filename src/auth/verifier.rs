@@ -1,0 +1,181 @@
+//! One instance's judgement of a credential.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::jwt::Sessions;
+use super::{Identity, Settings};
+use crate::keys::{Adoption, KeyHash, KeyShape, Keys, LookupError, OwnerRefusal, Verdict};
+
+/// Why a credential is not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// A session token that does not verify, or has expired.
+    #[error("invalid session token")]
+    InvalidToken,
+    /// Text that begins like an API key, but cannot be one.
+    #[error("malformed API key")]
+    MalformedKey,
+    /// An API key that nobody issued.
+    #[error("unknown API key")]
+    UnknownKey,
+    /// An API key that was revoked.
+    #[error("revoked API key")]
+    RevokedKey,
+    /// Its owner does not exist any more.
+    #[error("the owner's account is deleted")]
+    AccountDeleted,
+    /// Its owner is suspended.
+    #[error("the owner's account is suspended")]
+    AccountSuspended,
+    /// Its owner's plan has no API keys.
+    #[error("the owner's plan has no API keys")]
+    PlanRestricted,
+    /// Not known: the key store cannot answer.
+    #[error("the key store cannot answer")]
+    StoreUnavailable,
+    /// Not known: the instance cannot say whose key it is.
+    #[error("the instance cannot say whose key it is")]
+    InstanceUnavailable,
+}
+
+impl From<OwnerRefusal> for Denied {
+    fn from(refusal: OwnerRefusal) -> Self {
+        match refusal {
+            OwnerRefusal::AccountDeleted => Self::AccountDeleted,
+            OwnerRefusal::AccountSuspended => Self::AccountSuspended,
+            OwnerRefusal::PlanRestricted => Self::PlanRestricted,
+        }
+    }
+}
+
+/// A credential's text, told apart as OpenBin does: what begins `sk_openbin_` is a key, all else a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Credential<'r> {
+    /// A session token, not verified yet.
+    Token(Redacted<'r>),
+    /// An API key by its shape.
+    Key(KeyHash),
+    /// Begins like an API key, but cannot be one: refused without a look-up.
+    MalformedKey,
+}
+
+/// A credential's bytes; hidden in `Debug`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Redacted<'r>(&'r [u8]);
+
+impl std::fmt::Debug for Redacted<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl<'r> Credential<'r> {
+    /// Tells a credential's kind by its text.
+    #[must_use]
+    pub fn of(text: &'r [u8]) -> Self {
+        match std::str::from_utf8(text) {
+            Ok(key) => match KeyShape::of(key) {
+                KeyShape::Key => Self::Key(KeyHash::of(key)),
+                KeyShape::Malformed => Self::MalformedKey,
+                KeyShape::Other => Self::Token(Redacted(text)),
+            },
+            Err(_) if text.starts_with(crate::keys::PREFIX.as_bytes()) => Self::MalformedKey,
+            Err(_) => Self::Token(Redacted(text)),
+        }
+    }
+}
+
+/// Judges the credentials of one instance.
+pub struct Verifier {
+    sessions: Sessions,
+    keys: Arc<Keys>,
+}
+
+impl Verifier {
+    /// Judges with these secrets, and these keys.
+    #[must_use]
+    pub fn new(settings: &Settings, keys: Arc<Keys>) -> Self {
+        Self { sessions: Sessions::new(&settings.jwt_secrets), keys }
+    }
+
+    /// Judges a credential. A key that neither cache nor store knows is asked for with `adopt`, at most
+    /// once at a time.
+    ///
+    /// # Errors
+    /// Why the credential is not accepted, or cannot be judged.
+    pub async fn verify<F, Fut>(
+        &self,
+        credential: Credential<'_>,
+        now: SystemTime,
+        adopt: F,
+    ) -> Result<Identity, Denied>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<Adoption, Denied>>,
+    {
+        match credential {
+            Credential::Token(token) => self.session(token, now),
+            Credential::MalformedKey => Err(Denied::MalformedKey),
+            Credential::Key(hash) => match self.keys.verdict(&hash, adopt).await {
+                Ok(verdict) => judge(verdict),
+                Err(LookupError::Store(_)) => Err(Denied::StoreUnavailable),
+                Err(LookupError::Adopt(denied)) => Err(*denied),
+            },
+        }
+    }
+
+    /// Judges a credential by what is known already: nobody is asked about an unknown key.
+    ///
+    /// # Errors
+    /// Why the credential is not accepted, or cannot be judged.
+    pub async fn verify_known(
+        &self,
+        credential: Credential<'_>,
+        now: SystemTime,
+    ) -> Result<Identity, Denied> {
+        match credential {
+            Credential::Token(token) => self.session(token, now),
+            Credential::MalformedKey => Err(Denied::MalformedKey),
+            Credential::Key(hash) => match self.keys.known(&hash).await {
+                Ok(verdict) => judge(verdict),
+                Err(_) => Err(Denied::StoreUnavailable),
+            },
+        }
+    }
+
+    fn session(&self, token: Redacted<'_>, now: SystemTime) -> Result<Identity, Denied> {
+        // A clock before 1970 makes every token expired rather than eternal.
+        let now = now.duration_since(UNIX_EPOCH).map_or(u64::MAX, |time| time.as_secs());
+        self.sessions.verify(token.0, now).map(Identity::session)
+    }
+}
+
+fn judge(verdict: Verdict) -> Result<Identity, Denied> {
+    match verdict {
+        Verdict::Active(key) => Ok(Identity::key(key)),
+        Verdict::Revoked => Err(Denied::RevokedKey),
+        Verdict::Unknown => Err(Denied::UnknownKey),
+        Verdict::Refused(refusal) => Err(refusal.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_begins_like_a_key_is_judged_as_a_key() {
+        let key = format!("sk_openbin_{}", "0a".repeat(32));
+        assert_eq!(Credential::of(key.as_bytes()), Credential::Key(KeyHash::of(&key)));
+        assert_eq!(Credential::of(b"sk_openbin_junk"), Credential::MalformedKey);
+        assert_eq!(Credential::of(b"sk_openbin_\xff"), Credential::MalformedKey);
+        assert!(matches!(Credential::of(b"a.b.c"), Credential::Token(_)));
+        assert!(matches!(Credential::of(b"\xff"), Credential::Token(_)));
+    }
+
+    #[test]
+    fn a_token_is_hidden_in_debug() {
+        assert_eq!(format!("{:?}", Credential::of(b"a.b.c")), "Token(***)");
+    }
+}

@@ -1,0 +1,363 @@
+//! One worker's gateway, and the walk of one request through it.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use arc_swap::ArcSwap;
+use http_body::Body as _;
+use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HeaderValue, USER_AGENT};
+use hyper::http::uri::PathAndQuery;
+use hyper::{Method, Request, Response, Uri, Version};
+
+use super::denial::{Stop, told};
+use super::origin::Origin;
+use super::plan::{Instance, Plan};
+use super::recorded::{Note, Recorded};
+use super::request_id::{RequestId, RequestIds};
+use super::route::{Route, classify};
+use super::stamp::{Stamp, remove_hop_by_hop, stamp};
+use super::{adopt, authority, credential, mirror};
+use crate::auth::{self, Denied, Identity};
+use crate::http::header::X_REQUEST_ID;
+use crate::http::{Abort, Body, Handler, Peer, Refusal, RequestBody, reply};
+use crate::keys::{Token, UsageShard};
+use crate::observe::{Credential, Metrics, Outcome, Record, WorkerObserver};
+use crate::upstream::{Exchange, ForwardError, Upstream};
+
+type Answer = Response<Body<Exchange>>;
+
+/// One worker's gateway.
+pub struct Gateway {
+    plan: Arc<ArcSwap<Plan>>,
+    view: RefCell<Rc<View>>,
+    ids: RequestIds,
+    usage: UsageShard,
+    metrics: Arc<Metrics>,
+    observer: Rc<WorkerObserver>,
+}
+
+/// A plan with this worker's own connections to its instances.
+struct View {
+    plan: Arc<Plan>,
+    upstreams: Vec<Rc<Upstream>>,
+}
+
+/// Where a request goes.
+struct Way<'v> {
+    instance: &'v Arc<Instance>,
+    upstream: &'v Rc<Upstream>,
+}
+
+/// A request's head fields that are needed after the request has been handed on.
+struct Arrival {
+    id: RequestId,
+    origin: Origin,
+    at: SystemTime,
+}
+
+impl Gateway {
+    /// A worker's gateway; runs on that worker's thread.
+    #[must_use]
+    pub fn new(
+        plan: Arc<ArcSwap<Plan>>,
+        usage: UsageShard,
+        metrics: Arc<Metrics>,
+        observer: WorkerObserver,
+    ) -> Self {
+        let view = Rc::new(View::new(plan.load_full(), &[]));
+        let observer = Rc::new(observer);
+        Self { plan, view: RefCell::new(view), ids: RequestIds::new(), usage, metrics, observer }
+    }
+
+    /// The walk of one request, step by step.
+    async fn pass(
+        &self,
+        view: &View,
+        mut request: Request<Incoming>,
+        peer: &Peer,
+        arrival: &Arrival,
+        note: &mut Note,
+    ) -> Result<Answer, Stop> {
+        supported(request.method())?;
+        let authority = authority::requested(&request)?;
+        let way = view.choose(authority::deciding_name(authority.as_ref(), peer))?;
+        note.edit(|record| record.instance = Some(Arc::clone(&way.instance.name)));
+        let target = take_target(&mut request)?;
+        let route = classify(request.method(), target.path())?;
+        let identity = self.identify(&way, &request, &route, arrival, note).await?;
+        self.note_use(identity.as_ref(), arrival, note);
+        let mut request = limited(request, view.plan.max_body_bytes, note)?;
+        *request.uri_mut() = Uri::from(target);
+        let ours = Stamp { identity: identity.as_ref(), origin: arrival.origin, authority, id: arrival.id };
+        let forged = stamp(&mut request, ours);
+        if forged > 0 {
+            self.metrics.forged_headers.inc_by(forged);
+        }
+        let response = forward(&way, request, route, identity, note).await?;
+        Ok(cleaned(response))
+    }
+
+    /// Who the request comes from; `None` on open routes, for whoever cannot or need not say.
+    async fn identify(
+        &self,
+        way: &Way<'_>,
+        request: &Request<Incoming>,
+        route: &Route,
+        arrival: &Arrival,
+        note: &mut Note,
+    ) -> Result<Option<Identity>, Refusal> {
+        let presented = credential::presented(request.headers())?;
+        let open = *route == Route::Open;
+        let Some(text) = presented else {
+            let outcome = if open { Outcome::Anonymous } else { Outcome::Missing };
+            note.edit(|record| record.outcome = outcome);
+            return if open { Ok(None) } else { Err(Refusal::NoToken) };
+        };
+        let credential = auth::Credential::of(&text);
+        note.edit(|record| record.credential = kind(credential));
+        let verifier = &way.instance.verifier;
+        let verdict = if open {
+            verifier.verify_known(credential, arrival.at).await
+        } else {
+            verifier.verify(credential, arrival.at, || adopt_key(way, &text)).await
+        };
+        match verdict {
+            Ok(identity) => {
+                note.edit(|record| record.outcome = Outcome::Accepted);
+                Ok(Some(identity))
+            }
+            Err(_) if open => {
+                note.edit(|record| record.outcome = Outcome::Ignored);
+                Ok(None)
+            }
+            Err(denied) => {
+                let (refusal, outcome) = told(denied);
+                note.edit(|record| record.outcome = outcome);
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Notes a verified identity, and that its key was used.
+    fn note_use(&self, identity: Option<&Identity>, arrival: &Arrival, note: &mut Note) {
+        let Some(identity) = identity else { return };
+        let key = identity.active_key();
+        if let Some(key) = key {
+            self.usage.note(key, arrival.at);
+        }
+        note.edit(|record| {
+            record.user_id = Some(identity.user_id().bytes());
+            record.key_id = key.map(|key| key.id.bytes());
+        });
+    }
+
+    /// This worker's view of the current plan.
+    fn view(&self) -> Rc<View> {
+        let current = self.plan.load();
+        let held = Rc::clone(&self.view.borrow());
+        if Arc::ptr_eq(&held.plan, &current) {
+            return held;
+        }
+        let next = Rc::new(View::new(Arc::clone(&current), &held.upstreams));
+        self.view.replace(Rc::clone(&next));
+        next
+    }
+
+    fn begin(&self, request: &Request<Incoming>, arrival: &Arrival) -> Note {
+        let record = Record {
+            started: Instant::now(),
+            request_id: arrival.id.0,
+            client: arrival.origin.address,
+            instance: None,
+            version: request.version(),
+            method: request.method().clone(),
+            target: request.uri().path_and_query().cloned(),
+            user_agent: request.headers().get(USER_AGENT).cloned(),
+            credential: Credential::None,
+            outcome: Outcome::RequestRefused,
+            user_id: None,
+            key_id: None,
+            status: None,
+            upstream: None,
+            request_bytes: 0,
+            response_bytes: 0,
+            complete: false,
+        };
+        Note::new(record, Arc::clone(&self.metrics), Rc::clone(&self.observer))
+    }
+}
+
+impl Handler for Gateway {
+    type Body = Recorded<Body<Exchange>>;
+
+    async fn handle(&self, request: Request<Incoming>, peer: &Peer) -> Result<Response<Self::Body>, Abort> {
+        let view = self.view();
+        let arrival = Arrival {
+            id: self.ids.next(),
+            origin: Origin::of(peer, request.headers(), &view.plan.trusted_proxies),
+            at: SystemTime::now(),
+        };
+        let mut note = self.begin(&request, &arrival);
+        let version = request.version();
+        let mut response = match self.pass(&view, request, peer, &arrival, &mut note).await {
+            Ok(response) => response,
+            Err(Stop::Refused(refusal)) => refuse(refusal, version, &view, &note),
+            Err(Stop::BrokenOff) => return Err(Abort),
+        };
+        response.headers_mut().insert(X_REQUEST_ID, arrival.id.header());
+        note.edit(|record| record.status = Some(response.status().as_u16()));
+        Ok(response.map(|body| Recorded::new(body, note)))
+    }
+}
+
+impl View {
+    /// Keeps the connections to instances that are reached as before.
+    fn new(plan: Arc<Plan>, held: &[Rc<Upstream>]) -> Self {
+        let upstreams = plan
+            .instances()
+            .iter()
+            .map(|instance| {
+                let same = held.iter().find(|upstream| *upstream.settings() == instance.upstream);
+                same.map_or_else(|| Rc::new(Upstream::new(instance.upstream.clone())), Rc::clone)
+            })
+            .collect();
+        Self { plan, upstreams }
+    }
+
+    fn choose(&self, host: Option<&str>) -> Result<Way<'_>, Refusal> {
+        let place = self.plan.place_of(host).ok_or(Refusal::Misdirected)?;
+        let instance = self.plan.instances().get(place).ok_or(Refusal::Misdirected)?;
+        let upstream = self.upstreams.get(place).ok_or(Refusal::Misdirected)?;
+        Ok(Way { instance, upstream })
+    }
+}
+
+fn supported(method: &Method) -> Result<(), Refusal> {
+    if method == Method::CONNECT || method == Method::TRACE {
+        return Err(Refusal::MethodNotAllowed);
+    }
+    Ok(())
+}
+
+/// The target in origin form, as it is forwarded. Only what RFC 3986 §2 allows may be in it: other bytes
+/// could mean one thing here and another behind.
+fn take_target(request: &mut Request<Incoming>) -> Result<PathAndQuery, Refusal> {
+    let target = request.uri().path_and_query().cloned();
+    let target = target.unwrap_or_else(|| PathAndQuery::from_static("/"));
+    if target.as_str().bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(target)
+    } else {
+        Err(Refusal::Ambiguous("The request target has characters that must be percent-encoded"))
+    }
+}
+
+fn kind(credential: auth::Credential<'_>) -> Credential {
+    match credential {
+        auth::Credential::Token(_) => Credential::Jwt,
+        auth::Credential::Key(_) | auth::Credential::MalformedKey => Credential::ApiKey,
+    }
+}
+
+/// Asks the instance about a key that nobody here knows.
+async fn adopt_key(way: &Way<'_>, text: &[u8]) -> Result<crate::keys::Adoption, Denied> {
+    let key = std::str::from_utf8(text).ok().and_then(Token::parse).ok_or(Denied::MalformedKey)?;
+    match way.instance.key_issuer {
+        crate::keys::Issuer::Openbin => adopt::ask(way.upstream, way.instance, &key).await,
+        crate::keys::Issuer::Gateway => Ok(crate::keys::Adoption::Unknown),
+    }
+}
+
+/// Refuses content that says itself that it is too long, and counts the rest as it comes.
+fn limited(
+    request: Request<Incoming>,
+    max_bytes: u64,
+    note: &mut Note,
+) -> Result<Request<RequestBody>, Refusal> {
+    if request.body().size_hint().lower() > max_bytes {
+        return Err(Refusal::ContentTooLarge);
+    }
+    let request = request.map(|body| RequestBody::limited(body, max_bytes));
+    note.count_request(request.body().progress());
+    Ok(request)
+}
+
+/// Sends the request on, and learns from the answer what it does to keys.
+async fn forward(
+    way: &Way<'_>,
+    request: Request<RequestBody>,
+    route: Route,
+    identity: Option<Identity>,
+    note: &mut Note,
+) -> Result<Answer, Stop> {
+    let started = Instant::now();
+    let sent = match (route, identity) {
+        (Route::Open | Route::Protected, _) | (_, None) => send(way.upstream, request).await,
+        (Route::CreateKey, Some(owner)) => {
+            let (upstream, instance) = (Rc::clone(way.upstream), Arc::clone(way.instance));
+            to_its_end(async move {
+                let response = send(&upstream, request).await?;
+                mirror::created(&instance, &owner, response).await.map_err(|_| Stop::BrokenOff)
+            })
+            .await
+        }
+        (Route::RevokeKey(id), Some(_)) => {
+            let (upstream, instance) = (Rc::clone(way.upstream), Arc::clone(way.instance));
+            to_its_end(async move {
+                let response = send(&upstream, request).await?;
+                mirror::revoked(&instance, &id, response.status()).await;
+                Ok(response)
+            })
+            .await
+        }
+    };
+    note.edit(|record| record.upstream = Some(started.elapsed()));
+    sent
+}
+
+/// Runs to its end even if the client goes away meanwhile: what an instance has done to a key must be known here.
+async fn to_its_end(work: impl Future<Output = Result<Answer, Stop>> + 'static) -> Result<Answer, Stop> {
+    tokio::task::spawn_local(work).await.unwrap_or(Err(Stop::BrokenOff))
+}
+
+async fn send(upstream: &Rc<Upstream>, request: Request<RequestBody>) -> Result<Answer, Stop> {
+    match upstream.send(request).await {
+        Ok(response) => Ok(response.map(Body::Upstream)),
+        Err(error) => Err(blame(&error, upstream)),
+    }
+}
+
+fn blame(error: &ForwardError, upstream: &Upstream) -> Stop {
+    let refusal = match error {
+        ForwardError::Client(_) => return Stop::BrokenOff,
+        ForwardError::ContentTooLarge => return Stop::Refused(Refusal::ContentTooLarge),
+        ForwardError::Connect(_) | ForwardError::ConnectTimeout | ForwardError::Broken(_) => {
+            Refusal::UpstreamUnavailable
+        }
+        ForwardError::HeadTimeout => Refusal::UpstreamTimeout,
+    };
+    let cause = std::error::Error::source(error).map(ToString::to_string);
+    tracing::warn!(upstream = %upstream.settings().authority, cause, "{error}");
+    Stop::Refused(refusal)
+}
+
+/// Takes away what concerns only the connection between gateway and instance, and what nobody may claim.
+fn cleaned(mut response: Answer) -> Answer {
+    *response.version_mut() = Version::HTTP_11;
+    remove_hop_by_hop(response.headers_mut());
+    response
+}
+
+/// Answers here. Where the request could not be understood in one way, no other follows on its connection.
+fn refuse(refusal: Refusal, version: Version, view: &View, note: &Note) -> Answer {
+    let instance = note.instance();
+    let chosen = view.plan.instances().iter().find(|one| Some(&one.name) == instance);
+    let mut response = reply(refusal, chosen.and_then(|one| one.cors.as_ref()));
+    let closes = matches!(refusal, Refusal::Ambiguous(_) | Refusal::MethodNotAllowed);
+    if closes && version < Version::HTTP_2 {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}

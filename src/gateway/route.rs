@@ -1,0 +1,250 @@
+//! What a request target means to OpenBin, told on the very bytes that are forwarded.
+//!
+//! OpenBin routes with Express: names match without regard to case, one trailing slash is allowed, and
+//! nothing is decoded or normalised before matching. So nothing is normalised here either. Stricter in one
+//! thing: an empty segment under `/api` is refused, since Express takes `/api/auth//login` for the route
+//! but not for its rate limit.
+
+use hyper::Method;
+
+use super::credential::percent_decode;
+use crate::http::Refusal;
+
+/// What a target means.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    /// Needs no credential: static files, the sign-in pages' calls, public shares, preflights.
+    Open,
+    /// Needs a credential.
+    Protected,
+    /// Makes an API key; needs a credential.
+    CreateKey,
+    /// Revokes the API key with this id; needs a credential.
+    RevokeKey(String),
+}
+
+/// Tells what a target means.
+///
+/// # Errors
+/// Where a path under `/api` has an empty segment.
+pub(super) fn classify(method: &Method, path: &str) -> Result<Route, Refusal> {
+    let Some(rest) = under(path, "/api") else { return Ok(Route::Open) };
+    // OpenBin's CORS handling answers every OPTIONS before it looks at anything else.
+    if method == Method::OPTIONS {
+        return Ok(Route::Open);
+    }
+    if rest.contains("//") {
+        return Err(Refusal::Ambiguous("The request path has an empty segment"));
+    }
+    if is_open(method, rest) {
+        return Ok(Route::Open);
+    }
+    Ok(match under(rest, "/api-keys") {
+        Some("" | "/") if method == Method::POST => Route::CreateKey,
+        Some(tail) if method == Method::DELETE => match parameter(tail).and_then(decoded) {
+            Some(id) => Route::RevokeKey(id),
+            None => Route::Protected,
+        },
+        Some(_) | None => Route::Protected,
+    })
+}
+
+/// The routes under `/api` that OpenBin answers without a credential.
+fn is_open(method: &Method, rest: &str) -> bool {
+    let get = method == Method::GET || method == Method::HEAD;
+    let post = method == Method::POST;
+    if get && (is(rest, "/health") || is(rest, "/plans")) {
+        return true;
+    }
+    if let Some(tail) = under(rest, "/auth") {
+        let any = |names: &[&str]| names.iter().any(|name| is(tail, name));
+        return (get && any(&["/status", "/oauth/google", "/oauth/google/callback", "/oauth/apple"]))
+            || (post
+                && any(&[
+                    "/register",
+                    "/login",
+                    "/demo-login",
+                    "/refresh",
+                    "/logout",
+                    "/forgot-password",
+                    "/reset-password",
+                    "/recover-deletion",
+                    "/oauth/apple/callback",
+                ]));
+    }
+    if let Some(tail) = under(rest, "/shared") {
+        return get && is_share(tail);
+    }
+    post && is(rest, "/subscriptions/callback")
+}
+
+/// `/:token`, `/:token/photos/:photoId/file` and `/:token/photos/:photoId/thumb`.
+fn is_share(tail: &str) -> bool {
+    let Some(tail) = tail.strip_prefix('/') else { return false };
+    let tail = tail.strip_suffix('/').unwrap_or(tail);
+    let mut parts = tail.split('/');
+    let named = |part: Option<&str>| part.is_some_and(|part| !part.is_empty());
+    let token = parts.next();
+    if !named(token) {
+        return false;
+    }
+    match parts.next() {
+        None => true,
+        Some(photos) if photos.eq_ignore_ascii_case("photos") => {
+            let photo = parts.next();
+            let kind = parts.next();
+            let kind = kind
+                .is_some_and(|kind| kind.eq_ignore_ascii_case("file") || kind.eq_ignore_ascii_case("thumb"));
+            named(photo) && kind && parts.next().is_none()
+        }
+        Some(_) => false,
+    }
+}
+
+/// What follows `name` where the path is that name or lies below it.
+fn under<'p>(path: &'p str, name: &str) -> Option<&'p str> {
+    let (start, rest) = path.split_at_checked(name.len())?;
+    (start.eq_ignore_ascii_case(name) && (rest.is_empty() || rest.starts_with('/'))).then_some(rest)
+}
+
+/// Whether a path is that route, with or without one trailing slash.
+fn is(path: &str, route: &str) -> bool {
+    let bare = |text: &'_ str| text.strip_suffix('/').map_or(text.len(), str::len);
+    let (path, route) = (&path[..bare(path)], &route[..bare(route)]);
+    path.eq_ignore_ascii_case(route)
+}
+
+/// The one segment of `/:id`.
+fn parameter(tail: &str) -> Option<&str> {
+    let id = tail.strip_prefix('/')?;
+    let id = id.strip_suffix('/').unwrap_or(id);
+    (!id.is_empty() && !id.contains('/')).then_some(id)
+}
+
+/// A parameter as Express hands it to OpenBin: decoded.
+fn decoded(parameter: &str) -> Option<String> {
+    String::from_utf8(percent_decode(parameter.as_bytes())?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(method: &Method, path: &str) -> bool {
+        classify(method, path) == Ok(Route::Open)
+    }
+
+    #[test]
+    fn everything_outside_api_is_static() {
+        for path in [
+            "/",
+            "/index.html",
+            "/apiX",
+            "/ap",
+            "//api/bins",
+            "/x/../api/bins",
+            "/%61pi/bins",
+            "/api%2Fbins",
+            "/api\\bins",
+            "*",
+            "",
+        ] {
+            assert!(open(&Method::GET, path), "{path}");
+            assert!(open(&Method::DELETE, path), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_under_api_is_protected_unless_listed() {
+        for path in [
+            "/api",
+            "/api/",
+            "/API",
+            "/api/bins",
+            "/Api/Bins/",
+            "/api/health/x",
+            "/api/%68ealth",
+            "/api/./health",
+            "/api/auth",
+            "/api/auth/me",
+            "/api/auth/status/x",
+            "/api/auth/%73tatus",
+            "/api/shared",
+            "/api/shared/",
+            "/api/shared/t/photos",
+            "/api/shared/t/photos/p",
+            "/api/shared/t/photos/p/raw",
+            "/api/shared/t/photos/p/file/x",
+            "/api/shared/t/../bins",
+            "/api/sharedx/t",
+            "/api/bins;/api/health",
+            "/api/auth/status;x",
+            "/api/auth/oauth/unknown",
+            "/api/api-keys",
+        ] {
+            assert!(!open(&Method::GET, path), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_public_list_is_open_for_its_own_methods_only() {
+        for path in [
+            "/api/health",
+            "/API/Health/",
+            "/api/auth/status",
+            "/api/auth/STATUS/",
+            "/api/plans",
+            "/api/plans/",
+            "/api/shared/0123456789abcdef0123456789abcdef",
+            "/api/shared/t/",
+            "/api/shared/..",
+            "/api/shared/t/photos/p/file",
+            "/api/SHARED/t/PHOTOS/p/Thumb/",
+            "/api/auth/oauth/google",
+        ] {
+            assert!(open(&Method::GET, path), "GET {path}");
+            assert!(open(&Method::HEAD, path), "HEAD {path}");
+            assert!(!open(&Method::POST, path), "POST {path}");
+            assert!(!open(&Method::DELETE, path), "DELETE {path}");
+        }
+        for path in [
+            "/api/auth/login",
+            "/api/Auth/Refresh/",
+            "/api/auth/logout",
+            "/api/auth/oauth/apple/callback",
+            "/api/subscriptions/callback",
+        ] {
+            assert!(open(&Method::POST, path), "POST {path}");
+            assert!(!open(&Method::GET, path), "GET {path}");
+        }
+    }
+
+    #[test]
+    fn an_empty_segment_under_api_is_refused() {
+        // Express routes the first two, and the rate limits of sign-in do not see them.
+        for path in ["/api/auth//login", "/api/api-keys//k-1", "/api//health", "/API/health//", "/api//"] {
+            assert!(matches!(classify(&Method::POST, path), Err(Refusal::Ambiguous(_))), "{path}");
+        }
+        assert!(open(&Method::POST, "//api/bins"));
+    }
+
+    #[test]
+    fn options_is_open_everywhere() {
+        assert!(open(&Method::OPTIONS, "/api/bins"));
+        assert!(open(&Method::OPTIONS, "/api/api-keys/x"));
+    }
+
+    #[test]
+    fn key_routes_are_recognised_as_express_would() {
+        for path in ["/api/api-keys", "/api/api-keys/", "/API/Api-Keys"] {
+            assert_eq!(classify(&Method::POST, path), Ok(Route::CreateKey), "{path}");
+            assert_eq!(classify(&Method::GET, path), Ok(Route::Protected), "{path}");
+        }
+        for path in ["/api/api-keys/k-1", "/api/api-keys/k-1/", "/api/API-keys/%6b-1"] {
+            assert_eq!(classify(&Method::DELETE, path), Ok(Route::RevokeKey("k-1".to_owned())), "{path}");
+        }
+        for path in ["/api/api-keys/a/b", "/api/api-keys/", "/api/api-keys/%zz", "/api/api-keys/%ff"] {
+            assert_eq!(classify(&Method::DELETE, path), Ok(Route::Protected), "{path}");
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Why a request could not be forwarded, and whose fault that is.
+
+use std::io;
+
+use crate::http::RequestBodyError;
+
+/// Why no response came from the instance.
+#[derive(Debug, thiserror::Error)]
+pub enum ForwardError {
+    /// No connection could be opened. Nothing was sent.
+    #[error("cannot connect to the instance")]
+    Connect(#[source] io::Error),
+    /// No connection could be opened in time. Nothing was sent.
+    #[error("connecting to the instance took too long")]
+    ConnectTimeout,
+    /// The instance broke off, or answered with what is not HTTP.
+    #[error("the instance broke off before it answered")]
+    Broken(#[source] hyper::Error),
+    /// The instance did not answer in time.
+    #[error("the instance did not answer in time")]
+    HeadTimeout,
+    /// The client stopped sending its request body, or sent what is not HTTP.
+    #[error("the client broke off its request")]
+    Client(#[source] hyper::Error),
+    /// The client sent more content than is allowed.
+    #[error("the request content is longer than the limit")]
+    ContentTooLarge,
+}
+
+impl ForwardError {
+    /// Finds out who made an exchange fail: the reason is the request body's where it has one.
+    pub(super) fn of(error: hyper::Error) -> Self {
+        let mut source = std::error::Error::source(&error);
+        while let Some(cause) = source {
+            match cause.downcast_ref::<RequestBodyError>() {
+                Some(RequestBodyError::Limit(_)) => return Self::ContentTooLarge,
+                Some(RequestBodyError::Client(_)) => return Self::Client(error),
+                None => source = cause.source(),
+            }
+        }
+        Self::Broken(error)
+    }
+}

@@ -1,0 +1,112 @@
+//! The body of an instance's response, with the connection that it comes on.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::link::Link;
+use super::pool::Upstream;
+
+/// A response body that drives its own connection, and gives it back to the pool at its end.
+///
+/// Dropped early, it closes the connection: the instance learns that nobody listens any more.
+#[derive(Debug)]
+pub struct Exchange {
+    body: Incoming,
+    link: Option<Link>,
+    pool: Rc<Upstream>,
+    silence: Option<Pin<Box<Sleep>>>,
+}
+
+/// Why a response body ended before its end.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokenBody {
+    /// The instance broke off.
+    #[error("the instance broke off its response")]
+    Broken(#[source] hyper::Error),
+    /// Nothing came for too long.
+    #[error("the instance fell silent within its response")]
+    Silent,
+}
+
+impl Exchange {
+    pub(super) fn new(body: Incoming, link: Link, pool: Rc<Upstream>) -> Self {
+        let mut exchange = Self { body, link: Some(link), pool, silence: None };
+        if exchange.body.is_end_stream() {
+            exchange.release();
+        }
+        exchange
+    }
+
+    /// The response is complete; the connection may serve another request, if the instance agrees.
+    fn release(&mut self) {
+        self.silence = None;
+        if let Some(link) = self.link.take() {
+            self.pool.put_back(link);
+        }
+    }
+
+    /// Whether nothing has come for longer than is allowed.
+    fn is_silent(&mut self, cx: &mut Context<'_>) -> bool {
+        let limit = self.pool.settings().idle_body_timeout;
+        let silence = self.silence.get_or_insert_with(|| Box::pin(sleep(limit)));
+        silence.as_mut().poll(cx).is_ready()
+    }
+}
+
+impl Body for Exchange {
+    type Data = Bytes;
+    type Error = BrokenBody;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenBody>>> {
+        let this = self.get_mut();
+        let mut driven = false;
+        loop {
+            match Pin::new(&mut this.body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    if this.body.is_end_stream() {
+                        this.release();
+                    } else if let Some(silence) = &mut this.silence {
+                        let limit = this.pool.settings().idle_body_timeout;
+                        silence.as_mut().reset(Instant::now() + limit);
+                    }
+                    return Poll::Ready(Some(Ok(frame)));
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    this.link = None;
+                    return Poll::Ready(Some(Err(BrokenBody::Broken(error))));
+                }
+                Poll::Ready(None) => {
+                    this.release();
+                    return Poll::Ready(None);
+                }
+                Poll::Pending if driven => break,
+                Poll::Pending => {}
+            }
+            let Some(link) = &mut this.link else { break };
+            link.drive(cx);
+            driven = true;
+        }
+        if this.is_silent(cx) {
+            this.link = None;
+            return Poll::Ready(Some(Err(BrokenBody::Silent)));
+        }
+        Poll::Pending
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

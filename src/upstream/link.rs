@@ -1,0 +1,119 @@
+//! One connection to an instance, and the future that drives it.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, Connection, SendRequest};
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep};
+
+use super::{ForwardError, Settings};
+use crate::http::RequestBody;
+
+/// Response heads with more fields than this are refused.
+const MAX_RESPONSE_HEADERS: usize = 256;
+
+/// An open connection. Nothing happens on it unless it is polled.
+#[derive(Debug)]
+pub(super) struct Link {
+    sender: SendRequest<RequestBody>,
+    driver: Pin<Box<Driver>>,
+    over: bool,
+}
+
+type Driver = Connection<TokioIo<TcpStream>, RequestBody>;
+
+/// Why a request got no response on a link.
+pub(super) enum Failure {
+    /// No byte of the request was sent; here it is.
+    Unsent(Box<Request<RequestBody>>),
+    /// It may have been sent.
+    Sent(ForwardError),
+}
+
+impl Link {
+    /// Opens a connection.
+    pub(super) async fn open(settings: &Settings) -> Result<Self, ForwardError> {
+        let stream = tokio::time::timeout(settings.connect_timeout, connect(settings))
+            .await
+            .map_err(|_| ForwardError::ConnectTimeout)?
+            .map_err(ForwardError::Connect)?;
+        let (sender, driver) = http1::Builder::new()
+            .max_headers(MAX_RESPONSE_HEADERS)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(ForwardError::Broken)?;
+        Ok(Self { sender, driver: Box::pin(driver), over: false })
+    }
+
+    /// Whether a request can be sent now. Also notices that the other end has closed.
+    pub(super) fn is_usable(&mut self) -> bool {
+        self.drive(&mut Context::from_waker(Waker::noop()));
+        !self.over && self.sender.is_ready()
+    }
+
+    /// Moves bytes in both directions, as far as they go.
+    pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
+        // An error of the connection reaches whoever waits for the response or its body.
+        if !self.over && self.driver.as_mut().poll(cx).is_ready() {
+            self.over = true;
+        }
+    }
+
+    /// Sends a request and waits for the head of its response.
+    pub(super) async fn send(
+        &mut self,
+        request: Request<RequestBody>,
+        head_timeout: Duration,
+    ) -> Result<Response<Incoming>, Failure> {
+        let progress = request.body().progress();
+        let mut seen = progress.received();
+        let mut response = pin!(self.sender.try_send_request(request));
+        let mut deadline = pin!(sleep(head_timeout));
+        let (driver, over) = (&mut self.driver, &mut self.over);
+        poll_fn(|cx| {
+            if !*over && driver.as_mut().poll(cx).is_ready() {
+                *over = true;
+            }
+            if let Poll::Ready(result) = response.as_mut().poll(cx) {
+                return Poll::Ready(result.map_err(|mut error| match error.take_message() {
+                    Some(request) => Failure::Unsent(Box::new(request)),
+                    None => Failure::Sent(ForwardError::of(error.into_error())),
+                }));
+            }
+            while deadline.as_mut().poll(cx).is_ready() {
+                // An upload that still moves is not an instance that hangs.
+                if progress.received() == seen {
+                    return Poll::Ready(Err(Failure::Sent(ForwardError::HeadTimeout)));
+                }
+                seen = progress.received();
+                deadline.as_mut().reset(Instant::now() + head_timeout);
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+async fn connect(settings: &Settings) -> io::Result<TcpStream> {
+    let authority = &settings.authority;
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+    let port = authority.port_u16().unwrap_or(80);
+    let stream = TcpStream::connect((host, port)).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Shows that a connection to the instance can be opened.
+///
+/// # Errors
+/// Where none can be opened in time.
+pub async fn reach(settings: &Settings) -> Result<(), ForwardError> {
+    Link::open(settings).await.map(drop)
+}
