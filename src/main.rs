@@ -1,5 +1,5 @@
 //! Parses the arguments and calls the command.
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    openbin_gateway::cli::run(std::env::args_os())
 }

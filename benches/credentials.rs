@@ -1,0 +1,79 @@
+//! What judging a credential costs when it is known already: the part of every request that the gateway adds.
+//!
+//! Run with `make bench`. Times are of this machine; compare them only within one run.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use futures_util::FutureExt;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use openbin_gateway::auth::{self, Credential, Denied, Secret, Verifier};
+use openbin_gateway::keys::{self, Adoption, Issuer, KeyHash, KeyRecord, Keys, StoreSettings};
+use openbin_gateway::observe::Metrics;
+
+const SECRET: &str = "a secret that signs session tokens";
+
+fn key(number: u64) -> String {
+    format!("sk_openbin_{number:064x}")
+}
+
+fn record(key: &str, number: u64) -> KeyRecord {
+    KeyRecord {
+        hash: KeyHash::of(key),
+        id: format!("00000000-0000-4000-8000-{number:012x}"),
+        instance: "bench".into(),
+        user_id: "11111111-1111-4111-8111-111111111111".to_owned(),
+        user_email: Some("ann@example.com".to_owned()),
+        name: "bench".to_owned(),
+        prefix: key[..18].to_owned(),
+        issuer: Issuer::Openbin,
+        created_at: None,
+        last_used_at: None,
+        revoked: None,
+    }
+}
+
+fn verifier(folder: &std::path::Path, runtime: &tokio::runtime::Runtime) -> Verifier {
+    let store = StoreSettings::Embedded { path: folder.join("gateway.db") };
+    let settings = keys::Settings {
+        store: store.clone(),
+        cache_entries: 100_000,
+        cache_for: Duration::from_secs(3600),
+        usage_interval: Duration::from_secs(2),
+    };
+    let metrics = Arc::new(Metrics::new().expect("metrics"));
+    let store = runtime.block_on(keys::open(&store)).expect("a store");
+    let keys = Arc::new(Keys::new("bench".into(), &settings, store, metrics));
+    for number in 0..1000 {
+        let text = key(number);
+        runtime.block_on(keys.learn(record(&text, number))).expect("learned");
+        runtime.block_on(keys.known(&KeyHash::of(&text))).expect("loaded");
+    }
+    let secrets = vec![Secret::new(SECRET).expect("a secret")];
+    Verifier::new(&auth::Settings { jwt_secrets: secrets }, keys)
+}
+
+fn judge(verifier: &Verifier, text: &str, now: SystemTime) {
+    let adopt = || async { Ok::<_, Denied>(Adoption::Unknown) };
+    let verdict = verifier.verify(Credential::of(text.as_bytes()), now, adopt).now_or_never();
+    verdict.expect("an answer without waiting").expect("a good credential");
+}
+
+fn credentials(criterion: &mut Criterion) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let verifier = verifier(folder.path(), &runtime);
+    let now = SystemTime::now();
+    let exp = now.duration_since(UNIX_EPOCH).expect("a clock").as_secs() + 900;
+    let claims = serde_json::json!({"id": "11111111-1111-4111-8111-111111111111", "email": "ann@example.com", "tv": 0, "exp": exp});
+    let signing = EncodingKey::from_secret(SECRET.as_bytes());
+    let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &signing).expect("a token");
+    let known = key(7);
+
+    criterion.bench_function("API key, cached", |b| b.iter(|| judge(&verifier, &known, now)));
+    criterion.bench_function("session token, remembered", |b| b.iter(|| judge(&verifier, &token, now)));
+}
+
+criterion_group!(benches, credentials);
+criterion_main!(benches);

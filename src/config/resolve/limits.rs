@@ -1,0 +1,49 @@
+//! `limits` and `timeouts`: how much and how long a client may.
+
+use std::time::Duration;
+
+use super::small;
+use crate::config::read::Field;
+use crate::server::Timeouts;
+
+pub(super) struct Limits {
+    pub(super) max_body_bytes: u64,
+    pub(super) max_connections: usize,
+    pub(super) max_header_bytes: usize,
+    pub(super) max_headers: usize,
+    pub(super) max_concurrent_streams: u32,
+}
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+
+/// The largest request that OpenBin takes, the restore of a backup, has 200 MiB.
+const DEFAULT_MAX_BODY: u64 = 256 * MIB;
+
+pub(super) fn limits(field: &Field<'_>) -> Limits {
+    let section = field.section();
+    let streams = section.field("max_concurrent_streams").count(1..=10_000, 128);
+    let limits = Limits {
+        max_body_bytes: section.field("max_body").size(KIB..=1024 * 1024 * MIB, DEFAULT_MAX_BODY),
+        max_connections: small(section.field("max_connections").count(1..=1_000_000, 10_000)),
+        max_header_bytes: small(section.field("max_header_bytes").size(8 * KIB..=MIB, 64 * KIB)),
+        max_headers: small(section.field("max_headers").count(16..=1_000, 100)),
+        max_concurrent_streams: u32::try_from(streams).unwrap_or(u32::MAX),
+    };
+    section.finish();
+    limits
+}
+
+pub(super) fn timeouts(field: &Field<'_>) -> Timeouts {
+    let section = field.section();
+    let least = Duration::from_millis(100);
+    let seconds = Duration::from_secs;
+    let timeouts = Timeouts {
+        handshake: section.field("handshake").duration(least..=seconds(300), seconds(10)),
+        header: section.field("header").duration(least..=seconds(300), seconds(15)),
+        idle: section.field("idle").duration(least..=seconds(3_600), seconds(75)),
+        drain: section.field("drain").duration(Duration::ZERO..=seconds(3_600), seconds(30)),
+    };
+    section.finish();
+    timeouts
+}

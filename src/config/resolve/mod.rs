@@ -1,0 +1,80 @@
+//! The tree → one `Settings` per part, with everything that is wrong noted on the way.
+//!
+//! One file per part. Each reads its own keys and checks them; what concerns several parts is checked here.
+
+mod admin;
+mod instances;
+mod limits;
+mod listen;
+mod observe;
+mod secret;
+mod store;
+
+use super::Config;
+use super::read::{Context, Field, Section};
+use super::tree::Node;
+use crate::gateway::Network;
+use crate::{gateway, server};
+
+/// Reads the whole tree. The result may be used only if the context has no problem noted afterwards.
+pub(super) fn resolve(context: &Context<'_>, root: &Node) -> Option<Config> {
+    let section = Section::root(context, root);
+    let limits = limits::limits(&section.field("limits"));
+    let timeouts = limits::timeouts(&section.field("timeouts"));
+    let workers = workers(&section.field("workers"));
+    let instances = instances::instances(&section.field("instances"));
+    let listeners = listen::listeners(&section.field("listen"), &instances);
+    let admin = admin::admin(&section.field("admin"), &listeners);
+    let keys = store::keys(&section);
+    let observe = observe::observe(&section);
+    let trusted_proxies = networks(&section.field("trusted_proxies"));
+    section.finish();
+    instances::refuse_circles(&instances, &listeners, admin.as_ref().map(|admin| admin.address));
+    let server = server::Settings {
+        workers,
+        listeners: listeners.into_iter().map(|listener| listener.settings).collect(),
+        timeouts,
+        max_connections: limits.max_connections,
+        max_header_bytes: limits.max_header_bytes,
+        max_headers: limits.max_headers,
+        max_concurrent_streams: limits.max_concurrent_streams,
+    };
+    let gateway = gateway::Settings {
+        instances: instances.into_iter().filter_map(|instance| instance.settings).collect(),
+        trusted_proxies,
+        max_body_bytes: limits.max_body_bytes,
+    };
+    Some(Config { server, admin: admin?, keys: keys?, gateway, observe, warnings: Vec::new() })
+}
+
+const MAX_WORKERS: u64 = 1024;
+
+/// One a core unless it says otherwise.
+fn workers(field: &Field<'_>) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    small(field.count(1..=MAX_WORKERS, cores as u64))
+}
+
+fn networks(field: &Field<'_>) -> Vec<Network> {
+    let mut networks = Vec::new();
+    for (field, text) in field.texts() {
+        match text.parse::<Network>() {
+            Ok(network) => {
+                if text.ends_with("/0") {
+                    field.warn(
+                        "every client's own X-Forwarded-For will be believed",
+                        "name your proxies only",
+                    );
+                }
+                networks.push(network);
+            }
+            Err(why) => field.wrong(format!("\"{}\" is {why}", super::scalar::shown(text)), ""),
+        }
+    }
+    networks
+}
+
+/// A number whose range was checked when it was read.
+fn small(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}

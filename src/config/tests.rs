@@ -1,0 +1,170 @@
+//! The configuration as a whole: what ships must load, and what is wrong must be said all at once.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::read::Context;
+use super::{Config, Flags, Problems, Sources, Tls, base, overlay, parse_file, resolve};
+
+const SECRET: &str = "canary-secret-canary-secret-canary";
+
+/// A folder with what the samples name: secrets, a certificate, a token.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["jwt_secret", ".jwt_secret", "admin.token", "redis.password"] {
+        std::fs::write(folder.path().join(name), SECRET).expect("a secret file");
+    }
+    let made =
+        rcgen::generate_simple_self_signed(vec!["bins.example.com".to_owned()]).expect("a certificate");
+    std::fs::write(folder.path().join("fullchain.pem"), made.cert.pem()).expect("a chain");
+    std::fs::write(folder.path().join("privkey.pem"), made.signing_key.serialize_pem()).expect("a key");
+    folder
+}
+
+fn load(folder: &Path, yaml: &str, environment: &[(&str, &str)]) -> Result<Config, Problems> {
+    let file = folder.join("gateway.yaml");
+    std::fs::write(&file, yaml).expect("a configuration file");
+    let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    let environment = environment.iter().map(own).collect();
+    Config::load(Sources { file: Some(file), environment, flags: Flags::default() })
+}
+
+fn minimal() -> &'static str {
+    "listen: [{ address: 127.0.0.1:0 }]\ninstances:\n  - name: home\n    upstream: http://127.0.0.1:1453\n    jwt_secret_file: jwt_secret\n"
+}
+
+#[test]
+fn the_example_and_the_samples_load() {
+    let folder = folder();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for sample in ["gateway.example.yaml", "config/single.yaml", "config/redis.yaml"] {
+        let yaml = std::fs::read_to_string(root.join(sample)).expect("a sample");
+        let yaml = yaml.replace("/data/.jwt_secret", "jwt_secret");
+        if let Err(problems) = load(folder.path(), &yaml, &[("JWT_SECRET", SECRET)]) {
+            panic!("{sample}: {problems}");
+        }
+    }
+}
+
+#[test]
+fn the_example_names_every_key() {
+    let folder = folder();
+    let file = folder.path().join("gateway.yaml");
+    std::fs::write(&file, minimal()).expect("a configuration file");
+    let example = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("gateway.example.yaml"))
+        .expect("it");
+    for yaml in [minimal().to_owned(), format!("{}store: {{ kind: redis, url: redis://h }}\n", minimal())] {
+        std::fs::write(&file, yaml).expect("a configuration file");
+        let mut problems = Vec::new();
+        let mut tree = parse_file(&file, &mut problems).expect("YAML");
+        overlay::apply(&mut tree, &[], &mut problems);
+        let context = Context::new(base(Some(&file)), &[], SystemTime::now(), problems);
+        let _ = resolve::resolve(&context, &tree);
+        for key in context.known() {
+            let name = key.rsplit('.').next().unwrap_or(&key).trim_end_matches("[]");
+            assert!(example.contains(&format!("{name}:")), "{key} is missing from gateway.example.yaml");
+        }
+    }
+}
+
+#[test]
+fn everything_wrong_is_said_at_once_with_its_line() {
+    let folder = folder();
+    let yaml = "workers: none\nlisten: [{ address: here }]\nlimits: { max_body: 3 apples }\nstorre: {}\ninstances:\n  - name: home\n    upstream: bins\n    jwt_secret_file: missing\n";
+    let problems = load(folder.path(), yaml, &[]).expect_err("a bad configuration");
+    let said = problems.to_string();
+    for (line, path) in [
+        (1, "workers"),
+        (2, "listen[0].address"),
+        (3, "limits.max_body"),
+        (4, "storre"),
+        (7, "instances[0].upstream"),
+        (8, "instances[0].jwt_secret_file"),
+    ] {
+        assert!(said.contains(&format!("gateway.yaml:{line}")) && said.contains(path), "{path}:\n{said}");
+    }
+}
+
+#[test]
+fn a_missing_or_empty_secret_is_refused() {
+    let folder = folder();
+    std::fs::write(folder.path().join("jwt_secret"), " \n").expect("an empty secret");
+    let said = load(folder.path(), minimal(), &[]).expect_err("an empty secret").to_string();
+    assert!(said.contains("jwt_secret"), "{said}");
+    let without = minimal().replace("    jwt_secret_file: jwt_secret\n", "");
+    assert!(load(folder.path(), &without, &[]).is_err());
+}
+
+#[test]
+fn the_environment_wins_over_the_file() {
+    let folder = folder();
+    let over = [("OPENBIN_GATEWAY__INSTANCES__0__UPSTREAM", "http://127.0.0.1:9")];
+    let config = load(folder.path(), minimal(), &over).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(config.gateway.instances[0].upstream.authority.as_str(), "127.0.0.1:9");
+    let wrong = [("OPENBIN_GATEWAY__NONSENSE", "1")];
+    let said = load(folder.path(), minimal(), &wrong).expect_err("an unknown key").to_string();
+    assert!(said.contains("OPENBIN_GATEWAY__NONSENSE"), "{said}");
+}
+
+#[test]
+fn flags_alone_are_enough() {
+    let folder = folder();
+    let flags = Flags {
+        upstream: Some("http://127.0.0.1:1453".to_owned()),
+        jwt_secret_file: Some(folder.path().join("jwt_secret")),
+        tls: Some(Tls::Plain),
+        ..Flags::default()
+    };
+    let sources = Sources { file: None, environment: Vec::new(), flags };
+    let config = Config::load(sources).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(config.gateway.instances.len(), 1);
+    assert!(config.server.listeners[0].tls.is_none());
+}
+
+#[test]
+fn the_gateways_own_issuer_is_refused_until_it_exists() {
+    let folder = folder();
+    let yaml = format!("{}    key_issuer: gateway\n", minimal());
+    assert!(load(folder.path(), &yaml, &[]).is_err());
+}
+
+#[test]
+fn an_open_admin_listener_needs_a_token() {
+    let folder = folder();
+    let open = format!("admin: {{ address: 0.0.0.0:9464 }}\n{}", minimal());
+    let said = load(folder.path(), &open, &[]).expect_err("no token").to_string();
+    assert!(said.contains("admin"), "{said}");
+    let guarded = format!("admin: {{ address: 0.0.0.0:9464, token_file: admin.token }}\n{}", minimal());
+    assert!(load(folder.path(), &guarded, &[]).is_ok());
+}
+
+#[test]
+fn no_secret_is_in_debug_or_in_a_problem() {
+    let folder = folder();
+    let yaml = format!(
+        "store: {{ kind: redis, url: 'redis://u:{SECRET}@h:1/0' }}\nadmin: {{ address: 127.0.0.1:9464, token_file: admin.token }}\n{}",
+        minimal()
+    );
+    let config = load(folder.path(), &yaml, &[]).unwrap_or_else(|problems| panic!("{problems}"));
+    assert!(!format!("{config:?}").contains("canary"));
+    let wrong = yaml.replace("redis://", "http://");
+    let said = load(folder.path(), &wrong, &[]).expect_err("not Redis").to_string();
+    assert!(!said.contains("canary"), "{said}");
+}
+
+#[test]
+fn no_bytes_make_the_loader_panic() {
+    let folder = folder();
+    let file: PathBuf = folder.path().join("gateway.yaml");
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    for _ in 0..2000 {
+        let mut text = minimal().as_bytes().to_vec();
+        for _ in 0..4 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let place = usize::try_from(state >> 33).expect("31 bits") % text.len();
+            text[place] = b"{}[]:-#&*!|>'\"%@`,? \n\t\0\xff0a"[usize::try_from(state % 28).expect("small")];
+        }
+        std::fs::write(&file, text).expect("a file");
+        let _ = Config::load(Sources { file: Some(file.clone()), ..Sources::default() });
+    }
+}
