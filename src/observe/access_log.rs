@@ -39,7 +39,6 @@ pub(super) struct Queue {
 }
 
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "a box would cost an allocation a request")]
 enum Message {
     Line(Line),
     /// There are new [`Orders`].

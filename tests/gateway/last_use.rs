@@ -1,0 +1,84 @@
+//! When a key was last used is written in batches, without a request waiting for it.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::adoption::create;
+use crate::support::{Gateway, Issuer, Request, Setup, wait};
+
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
+    i64::try_from(since.as_millis()).expect("milliseconds fit")
+}
+
+/// The last use of a key as the store's file has it, in milliseconds since 1970.
+fn last_used(setup: &Setup, id: &str) -> Option<i64> {
+    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let database = rusqlite::Connection::open_with_flags(setup.database(), flags).expect("the store's file");
+    database.busy_timeout(Duration::from_secs(5)).expect("timeout");
+    let sql = "SELECT last_used_at FROM keys WHERE instance = 'home' AND id = ?1";
+    database.query_row(sql, [id], |row| row.get(0)).expect("the key's row")
+}
+
+async fn use_key(gateway: &Gateway, key: &str) {
+    assert_eq!(gateway.send(&Request::get("/api/bins").bearer(key)).await.status, 200);
+}
+
+#[tokio::test]
+async fn the_last_use_is_written_within_the_interval() {
+    let issuer = Issuer::start().await;
+    let gateway = Setup::of(issuer.address()).with("usage: { interval: 200ms }").start().await;
+    let (id, key) = create(&gateway).await;
+    assert_eq!(last_used(&gateway.setup, &id), None, "not used yet");
+    let before = now_ms();
+    use_key(&gateway, &key).await;
+    let after = now_ms();
+    let written = wait::until_some("the last use", || last_used(&gateway.setup, &id)).await;
+    assert!((before..=after).contains(&written), "{before} ≤ {written} ≤ {after}");
+    let later = now_ms();
+    use_key(&gateway, &key).await;
+    wait::until("the later use", || last_used(&gateway.setup, &id).is_some_and(|at| at >= later)).await;
+    let refused = gateway.send(&Request::get("/api/bins").bearer(&format!("{key}0"))).await;
+    assert_eq!(refused.status, 401);
+}
+
+#[tokio::test]
+async fn the_last_use_is_written_at_shutdown() {
+    let issuer = Issuer::start().await;
+    let gateway = Setup::of(issuer.address()).with("usage: { interval: 1h }").start().await;
+    let mut keys = Vec::new();
+    for _ in 0..5 {
+        keys.push(create(&gateway).await);
+    }
+    let before = now_ms();
+    for (_, key) in &keys {
+        use_key(&gateway, key).await;
+    }
+    assert_eq!(gateway.metrics().await.sum("usage_pending", &[]), 5.0);
+    assert!(keys.iter().all(|(id, _)| last_used(&gateway.setup, id).is_none()), "not written yet");
+    assert!(gateway.stop().await.success());
+    for (id, _) in &keys {
+        assert!(last_used(&gateway.setup, id).is_some_and(|at| at >= before), "{id}");
+    }
+}
+
+#[tokio::test]
+async fn the_store_holds_hashes_and_never_a_key() {
+    let issuer = Issuer::start().await;
+    let gateway = Gateway::in_front_of(issuer.address()).await;
+    let (_, created) = create(&gateway).await;
+    let adopted = issuer.issue().key;
+    use_key(&gateway, &created).await;
+    use_key(&gateway, &adopted).await;
+    let setup = gateway.setup.clone();
+    assert!(gateway.stop().await.success());
+    for file in std::fs::read_dir(setup.directory()).expect("directory") {
+        let path = file.expect("file").path();
+        let content = std::fs::read(&path).expect("content");
+        for key in [&created, &adopted] {
+            // The prefix is shown in lists; the rest is the secret.
+            let secret = &key.as_bytes()[18..];
+            let found = content.windows(secret.len()).any(|window| window == secret);
+            assert!(!found, "a key lies in {}", path.display());
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! Black-box tests of whole gateways, each a process of its own with its own ports and files.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod admin;
+mod adoption;
+mod cors;
+mod credentials;
+mod demo;
+mod framing;
+mod hosts;
+mod last_use;
+mod revocation;
+mod routes;
+mod secrecy;
+mod shutdown;
+mod stamping;
+mod startup;
+mod store_down;
+mod streams;
+mod tokens;
+mod transfer;
+mod upstream_faults;

@@ -1,0 +1,29 @@
+//! What the black-box tests share: gateways as real processes, clients that speak exact bytes, and
+//! upstreams that record them.
+//!
+//! Nothing here knows the inside of the gateway; it is driven through its command line, its files and
+//! its sockets only. Each file of tests uses a part of this, so what one of them leaves unused is no mistake.
+#![allow(dead_code, missing_docs)]
+
+pub mod certificate;
+pub mod client;
+pub mod gateway;
+pub mod issuer;
+pub mod jwt;
+pub mod metrics;
+pub mod process;
+pub mod recorder;
+pub mod redis;
+pub mod response;
+pub mod setup;
+pub mod store;
+pub mod wait;
+pub mod wire;
+
+pub use client::{EVERY_WAY, Request, Via};
+pub use gateway::Gateway;
+pub use issuer::Issuer;
+pub use recorder::Recorder;
+pub use setup::{Instance, Setup};
+pub use store::Store;
+pub use wire::Wire;

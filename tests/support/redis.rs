@@ -1,0 +1,116 @@
+//! A `redis-server` process of a test's own: on a free port, nothing on disk, gone with the test.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const MISSING: &str = "redis-server is not installed, and these tests need a real one. \
+                       Install it with: apt-get install -y redis-server";
+const STARTS_WITHIN: Duration = Duration::from_secs(20);
+
+/// A running Redis server.
+pub struct RedisServer {
+    port: u16,
+    arguments: Vec<String>,
+    child: Option<Child>,
+}
+
+impl RedisServer {
+    /// Starts a server that needs no password.
+    pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// Starts a server with more arguments, such as `["--requirepass", "secret"]`.
+    pub fn start_with(arguments: &[&str]) -> Self {
+        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let mut server = Self { port: free_port(), arguments, child: None };
+        server.restart();
+        server
+    }
+
+    /// The server's port; the same after a restart.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The server's URL, without user and password.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/0", self.port)
+    }
+
+    /// Kills the server; its content is lost.
+    pub fn stop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Starts the server again, empty, on its port.
+    pub fn restart(&mut self) {
+        self.stop();
+        let child = Command::new("redis-server")
+            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
+            .args(["--save", "", "--appendonly", "no", "--loglevel", "warning"])
+            .args(&self.arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn();
+        self.child = Some(child.unwrap_or_else(|error| panic!("{MISSING} ({error})")));
+        self.wait_until_it_answers();
+    }
+
+    /// Suspends the server (`SIGSTOP`): it is there, and does not answer.
+    pub fn suspend(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets a suspended server go on.
+    pub fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let child = self.child.as_ref().expect("a running server");
+        let status = Command::new("kill").args([signal, &child.id().to_string()]).status().expect("kill");
+        assert!(status.success());
+    }
+
+    fn wait_until_it_answers(&mut self) {
+        let began = Instant::now();
+        while !answers(self.port) {
+            let child = self.child.as_mut().expect("a started server");
+            if let Ok(Some(status)) = child.try_wait() {
+                panic!("redis-server ended at once, {status}");
+            }
+            assert!(began.elapsed() < STARTS_WITHIN, "redis-server does not answer");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Any answer will do: a server with a password says so.
+fn answers(port: u16) -> bool {
+    let exchange = || -> std::io::Result<u8> {
+        let mut stream = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        stream.write_all(b"PING\r\n")?;
+        let mut first = [0];
+        stream.read_exact(&mut first)?;
+        Ok(first[0])
+    };
+    matches!(exchange(), Ok(b'+' | b'-'))
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("its address").port()
+}
