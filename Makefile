@@ -1,0 +1,26 @@
+# `make test` needs Rust, gcc, Python and apt; what else the tests need it installs.
+.DEFAULT_GOAL := help
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+.PHONY: help test lint bench release tools
+
+help: ## Show the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+test: tools ## Install what the tests need, and run them
+	cargo test
+
+lint: ## Check formatting, and deny every warning
+	@cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
+	@cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+
+bench: ## Time what a known credential costs
+	cargo bench
+
+release: ## Build the binary as it is shipped
+	cargo build --release --locked
+
+tools:
+	@command -v redis-server >/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends redis-server; }
