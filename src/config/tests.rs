@@ -11,7 +11,15 @@ const SECRET: &str = "canary-secret-canary-secret-canary";
 /// A folder with what the samples name: secrets, a certificate, a token.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
-    for name in ["jwt_secret", ".jwt_secret", "admin.token", "redis.password"] {
+    for name in [
+        "jwt_secret",
+        ".jwt_secret",
+        "home.jwt_secret",
+        "workshop.jwt_secret",
+        "workshop.previous.jwt_secret",
+        "admin.token",
+        "redis.password",
+    ] {
         std::fs::write(folder.path().join(name), SECRET).expect("a secret file");
     }
     let made =
@@ -162,7 +170,8 @@ fn no_bytes_make_the_loader_panic() {
         for _ in 0..4 {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             let place = usize::try_from(state >> 33).expect("31 bits") % text.len();
-            text[place] = b"{}[]:-#&*!|>'\"%@`,? \n\t\0\xff0a"[usize::try_from(state % 28).expect("small")];
+            const BYTES: &[u8] = b"{}[]:-#&*!|>'\"%@`,? \n\t\0\xff0a";
+            text[place] = BYTES[usize::try_from(state % BYTES.len() as u64).expect("small")];
         }
         std::fs::write(&file, text).expect("a file");
         let _ = Config::load(Sources { file: Some(file.clone()), ..Sources::default() });

@@ -10,7 +10,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderValue, USER_AGENT};
 use hyper::http::uri::PathAndQuery;
-use hyper::{Method, Request, Response, Uri, Version};
+use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 
 use super::denial::{Stop, told};
 use super::origin::Origin;
@@ -324,6 +324,11 @@ async fn to_its_end(work: impl Future<Output = Result<Answer, Stop>> + 'static) 
 
 async fn send(upstream: &Rc<Upstream>, request: Request<RequestBody>) -> Result<Answer, Stop> {
     match upstream.send(request).await {
+        // Nothing was offered to switch to, so what follows is not what this request asked for.
+        Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            tracing::warn!(upstream = %upstream.settings().authority, "the instance switched protocols unasked");
+            Err(Stop::Refused(Refusal::UpstreamUnavailable))
+        }
         Ok(response) => Ok(response.map(Body::Upstream)),
         Err(error) => Err(blame(&error, upstream)),
     }

@@ -25,7 +25,8 @@ pub(super) fn admin(field: &Field<'_>, listeners: &[Listener<'_>]) -> Option<api
         field.warn(what, "make one with `openssl rand -hex 32`");
     }
     let address = address?;
-    if !address.ip().is_loopback() && !wanted {
+    // Without a token that could be read there is none, whatever was meant.
+    if !address.ip().is_loopback() && token.is_none() && !wanted {
         let what = format!("{address} can be reached from other machines, and there is no token");
         at.wrong(what, "set admin.token_file, or listen on 127.0.0.1");
     }

@@ -17,6 +17,10 @@ pub(super) fn secrets(file: &Field<'_>, variable: &Field<'_>) -> Option<Vec<Zero
         variable.wrong("the secret is given twice, as a file and as a variable", "keep one of the two");
         return None;
     }
+    let empty = [file, variable].map(|field| field.given() && field.list().is_empty());
+    for (field, _) in [file, variable].into_iter().zip(empty).filter(|(_, empty)| *empty) {
+        field.wrong("no secret is named here", "name at least one, or leave the key out");
+    }
     let from_files = file.texts().into_iter().map(|(field, path)| from_file(&field, path));
     let from_variables = variable.texts().into_iter().map(|(field, name)| from_variable(&field, name));
     let all: Option<Vec<_>> = from_files.chain(from_variables).collect();
