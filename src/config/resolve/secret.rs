@@ -17,7 +17,7 @@ pub(super) fn secrets(file: &Field<'_>, variable: &Field<'_>) -> Option<Vec<Zero
         variable.wrong("the secret is given twice, as a file and as a variable", "keep one of the two");
         return None;
     }
-    let empty = [file, variable].map(|field| field.given() && field.list().is_empty());
+    let empty = [file, variable].map(|field| field.given() && field.texts().is_empty());
     for (field, _) in [file, variable].into_iter().zip(empty).filter(|(_, empty)| *empty) {
         field.wrong("no secret is named here", "name at least one, or leave the key out");
     }
