@@ -73,6 +73,12 @@ impl Request {
         self
     }
 
+    /// Takes fields of this name away.
+    pub fn without(mut self, name: &str) -> Self {
+        self.fields.retain(|(own, _)| !own.eq_ignore_ascii_case(name));
+        self
+    }
+
     pub fn fields(self, fields: &[(&str, &str)]) -> Self {
         fields.iter().fold(self, |request, (name, value)| request.field(name, value))
     }
