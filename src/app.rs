@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::api::{Admin, Check, Health};
 use crate::config::Config;
@@ -108,8 +108,10 @@ impl Parts {
     }
 
     async fn serve(self, config: Config, run: Run) -> anyhow::Result<()> {
+        // Before anything listens: whoever can see the gateway may already signal it.
+        let signals = Signals::follow()?;
         let interval = config.keys.usage_interval;
-        let certificates = config.server.listeners.clone();
+        let listeners = config.server.listeners.clone();
         let gateway = {
             let (plan, usage) = (Arc::clone(&self.plan), Arc::clone(&self.usage));
             let (metrics, observer) = (Arc::clone(&self.metrics), Arc::clone(&self.observer));
@@ -126,34 +128,27 @@ impl Parts {
             })
             .context("cannot open the admin listener")?
         };
-        announce(&certificates, &gateway, &admin);
+        announce(&listeners, &gateway, &admin);
         (run.ready)(gateway.addresses());
-        self.until_told_to_stop(interval, &certificates, &run.reload).await?;
-        self.end(gateway, admin).await
+        let reload = || self.reload(&listeners, &gateway, &run.reload);
+        self.until_told_to_stop(signals, interval, reload).await;
+        self.end(gateway, admin).await;
+        Ok(())
     }
 
     /// Writes last uses and follows signals until one says to stop.
-    async fn until_told_to_stop(
-        &self,
-        interval: Duration,
-        listeners: &[server::ListenerSettings],
-        reload: &Reload,
-    ) -> anyhow::Result<()> {
-        let mut terminate = signal(SignalKind::terminate()).context("cannot follow SIGTERM")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("cannot follow SIGINT")?;
-        let mut hang_up = signal(SignalKind::hangup()).context("cannot follow SIGHUP")?;
+    async fn until_told_to_stop(&self, mut signals: Signals, interval: Duration, reload: impl Fn()) {
         let mut flush = tokio::time::interval(interval);
         flush.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-                _ = hang_up.recv() => self.reload(listeners, reload),
+                _ = signals.terminate.recv() => break,
+                _ = signals.interrupt.recv() => break,
+                _ = signals.hang_up.recv() => reload(),
                 _ = flush.tick() => self.flush().await,
             }
         }
         tracing::info!("told to stop: finishing requests in flight");
-        Ok(())
     }
 
     async fn flush(&self) {
@@ -163,7 +158,7 @@ impl Parts {
     }
 
     /// Takes a new configuration where it is a good one; a bad one changes nothing.
-    fn reload(&self, listeners: &[server::ListenerSettings], reload: &Reload) {
+    fn reload(&self, listeners: &[server::ListenerSettings], gateway: &server::Running, reload: &Reload) {
         self.observer.reopen();
         let config = match reload() {
             Ok(config) => config,
@@ -172,11 +167,14 @@ impl Parts {
                 return;
             }
         };
-        for (held, next) in listeners.iter().zip(&config.server.listeners) {
-            if let (Some(held), Some(next)) = (&held.tls, &next.tls) {
+        for held in listeners {
+            let same = config.server.listeners.iter().find(|next| next.address == held.address);
+            if let (Some(held), Some(next)) = (&held.tls, same.and_then(|next| next.tls.as_ref())) {
                 held.replace((*next.current()).clone());
             }
         }
+        gateway.report_certificates();
+        self.health.watch(checks(&config, &self.store));
         let plan = Plan::new(&config.gateway, |instance| self.keyring.of(instance));
         self.plan.store(Arc::new(plan));
         tracing::info!(
@@ -184,14 +182,30 @@ impl Parts {
         );
     }
 
-    async fn end(self, gateway: server::Running, admin: server::Running) -> anyhow::Result<()> {
+    async fn end(&self, gateway: server::Running, admin: server::Running) {
         self.health.drain();
         let drained = gateway.drain().await;
         self.flush().await;
         tracing::info!(finished = drained.finished, cut = drained.cut, "stopped");
         admin.drain().await;
         self.observer.close();
-        Ok(())
+    }
+}
+
+/// The signals that a gateway follows.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn follow() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).context("cannot follow SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("cannot follow SIGINT")?,
+            hang_up: signal(SignalKind::hangup()).context("cannot follow SIGHUP")?,
+        })
     }
 }
 

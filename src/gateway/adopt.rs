@@ -115,6 +115,8 @@ enum Said<T> {
 #[derive(Deserialize)]
 struct Problem {
     error: String,
+    #[serde(default)]
+    message: String,
 }
 
 impl Question<'_> {
@@ -147,25 +149,17 @@ impl Question<'_> {
     }
 }
 
-/// What a status and an error code of OpenBin's mean for the key; `None` where they tell nothing of it.
+/// What a status and an error body of OpenBin's mean for the key; `None` where they tell nothing of it.
 fn refusal(status: StatusCode, body: &[u8]) -> Option<Adoption> {
-    let code = serde_json::from_slice::<Problem>(body).ok()?.error;
-    match (status.as_u16(), code.as_str()) {
-        (401, "UNAUTHORIZED") if is_invalid_key(body) => Some(Adoption::Unknown),
+    let problem = serde_json::from_slice::<Problem>(body).ok()?;
+    match (status.as_u16(), problem.error.as_str()) {
+        // OpenBin also answers 401 where its database fails; only this text says that the key is bad.
+        (401, "UNAUTHORIZED") if problem.message == "Invalid API key" => Some(Adoption::Unknown),
         (401, "ACCOUNT_DELETED") => Some(Adoption::Refused(OwnerRefusal::AccountDeleted)),
         (403, "ACCOUNT_SUSPENDED") => Some(Adoption::Refused(OwnerRefusal::AccountSuspended)),
         (403, "PLAN_RESTRICTED") => Some(Adoption::Refused(OwnerRefusal::PlanRestricted)),
         _ => None,
     }
-}
-
-/// OpenBin also answers 401 where its database fails; only this text says that the key is bad.
-fn is_invalid_key(body: &[u8]) -> bool {
-    #[derive(Deserialize)]
-    struct Message {
-        message: String,
-    }
-    serde_json::from_slice::<Message>(body).is_ok_and(|text| text.message == "Invalid API key")
 }
 
 #[cfg(test)]

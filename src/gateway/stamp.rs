@@ -8,7 +8,7 @@ use hyper::header::{
 };
 use hyper::{Request, Version};
 
-use super::origin::{Origin, Scheme};
+use super::origin::Origin;
 use super::request_id::{RequestId, is_traceparent};
 use crate::auth::Identity;
 use crate::http::header::{
@@ -72,10 +72,7 @@ fn trace(headers: &mut HeaderMap, stamp: &Stamp<'_>) {
     if let Ok(client) = HeaderValue::try_from(client) {
         headers.insert(X_FORWARDED_FOR, client);
     }
-    let scheme = match stamp.origin.scheme {
-        Scheme::Http | Scheme::Https => HeaderValue::from_static(stamp.origin.scheme.as_str()),
-    };
-    headers.insert(X_FORWARDED_PROTO, scheme);
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(stamp.origin.scheme.as_str()));
     headers.insert(X_REQUEST_ID, stamp.id.header());
     match headers.entry(TRACEPARENT) {
         Entry::Occupied(mut held) => {
@@ -165,6 +162,7 @@ fn join_cookies(headers: &mut HeaderMap) {
 mod tests {
     use http_body_util::Empty;
 
+    use super::super::origin::Scheme;
     use super::*;
 
     fn stamped(fields: &[(&str, &str)]) -> (HeaderMap, u64) {
