@@ -9,10 +9,11 @@ use anyhow::Context as _;
 use super::Failure;
 use super::report::{Mark, Report};
 use super::serve::SourceArgs;
-use crate::config::{Config, certificate_days_left};
+use crate::config::Config;
+use crate::gateway;
 use crate::keys::{self, StoreSettings};
+use crate::server::{self, Standing};
 use crate::upstream::{Probe, probe};
-use crate::{gateway, server};
 
 /// What `check` is told.
 #[derive(Debug, clap::Args)]
@@ -75,9 +76,16 @@ fn certificates(settings: &server::Settings, report: &mut Report) {
             report.add(part, Mark::Ok, "plain HTTP");
             continue;
         };
-        match certificate_days_left(&certificates.current(), SystemTime::now()) {
-            Some(0..) => report.add(part, Mark::Ok, "certificate and key belong together, and are in date"),
-            Some(_) => report.add(part, Mark::Fail, "the certificate is out of date; renew it"),
+        match certificates.validity().map(|validity| validity.at(SystemTime::now())) {
+            Some(Standing::Valid) => {
+                report.add(part, Mark::Ok, "certificate and key belong together, and are in date")
+            }
+            Some(Standing::Expired) => {
+                report.add(part, Mark::Fail, "the certificate is out of date; renew it")
+            }
+            Some(Standing::NotYetValid) => {
+                report.add(part, Mark::Fail, "the certificate is not valid yet; check this machine's clock");
+            }
             None => report.add(part, Mark::Warn, "the certificate's dates cannot be read"),
         }
     }

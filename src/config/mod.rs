@@ -19,7 +19,6 @@ mod scalar;
 mod tests;
 mod tree;
 
-pub use certificate::certificate_days_left;
 pub use flags::{Flags, Tls};
 pub use problem::{Place, Problem, Problems};
 

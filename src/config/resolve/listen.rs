@@ -94,17 +94,20 @@ fn from_files(section: Section<'_>) -> Option<Certificates> {
     let files = (readable(&chain, "certificate"), readable(&key, "key"));
     section.finish();
     let (Some(chain_path), Some(key_path)) = files else { return None };
-    match certificate::load(&chain_path, &key_path) {
+    match Certificates::load(&chain_path, &key_path) {
         Ok(certified) => {
-            certificate::warn_of_expiry(&chain, &certified);
+            certificate::warn_of_dates(&chain, &certified);
             Some(Certificates::new(certified))
         }
-        Err(why) => {
-            chain.wrong(why, "name a PEM chain, the server's own certificate first, and its private key");
+        Err(error) => {
+            chain.wrong(error.to_string(), MEND_SAID);
             None
         }
     }
 }
+
+/// A certificate's error says itself what to do.
+const MEND_SAID: &str = "";
 
 /// The path of a file that this process can open.
 fn readable(field: &Field<'_>, name: &str) -> Option<PathBuf> {
@@ -130,10 +133,10 @@ fn self_signed(field: &Field<'_>, names: &[String]) -> Option<Certificates> {
          this gateway from another",
         "set tls: { certificate: FILE, key: FILE } before others use it",
     );
-    match certificate::self_signed(names) {
+    match Certificates::self_signed(names) {
         Ok(certified) => Some(Certificates::new(certified)),
-        Err(why) => {
-            field.wrong(why, "set tls: { certificate: FILE, key: FILE } instead");
+        Err(error) => {
+            field.wrong(error.to_string(), MEND_SAID);
             None
         }
     }
