@@ -208,7 +208,7 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, CertificateError> {
 fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
     let certificates =
         CertificateDer::pem_slice_iter(&read(path)?).collect::<Result<Vec<_>, _>>().map_err(|error| {
-            CertificateError::BadCertificate { path: path.to_owned(), reason: error.to_string() }
+            CertificateError::BadCertificate { path: path.to_owned(), reason: what_is_wrong(&error) }
         })?;
     if certificates.is_empty() {
         return Err(CertificateError::NoCertificate(path.to_owned()));
@@ -351,5 +351,25 @@ mod tests {
             Certificates::self_signed(&["bins\u{e9}.example".to_owned()]),
             Err(CertificateError::SelfSigned(_))
         ));
+    }
+
+    #[test]
+    fn a_damaged_file_is_described_without_its_bytes() {
+        let files = Files::new("damaged");
+        let secret = "-----BEGIN PRIVATE KEY-----\nY2FuYXJ5\n";
+        for content in [
+            secret,
+            "-----BEGIN CERTIFICATE-----\nY2FuYXJ5*\n-----END CERTIFICATE-----\n",
+            "-----BEGIN canary\n",
+        ] {
+            let chain = files.write("chain.pem", content);
+            let key = files.write("key.pem", content);
+            let said = Certificates::load(&chain, &key).expect_err("a damaged chain").to_string();
+            assert!(said.contains("chain.pem"), "{said}");
+            let also = read_key(&key).expect_err("a damaged key").to_string();
+            for text in [said, also] {
+                assert!(!text.contains("canary") && !text.contains("Y2Fu") && !text.contains('['), "{text}");
+            }
+        }
     }
 }
