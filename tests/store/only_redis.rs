@@ -158,3 +158,34 @@ async fn a_wrong_url_is_refused_without_its_password() {
         assert!(text.contains("not a Redis URL") && !text.contains("s3cret"), "{text}");
     }
 }
+
+#[tokio::test]
+async fn the_documented_rights_are_enough_and_each_is_needed() {
+    let server = RedisServer::start();
+    let manual = include_str!("../../docs/operations.md");
+    let line = manual.lines().find(|line| line.starts_with("ACL SETUSER")).expect("the documented rights");
+    let words: Vec<String> = line
+        .replace("openbin-gateway:*", "ns:*")
+        .replace("PASSWORD", "right-password")
+        .split_whitespace()
+        .skip(1)
+        .map(str::to_owned)
+        .collect();
+    let store = async || {
+        redis(&format!("redis://gateway:right-password@127.0.0.1:{}/0", server.port()), TIMEOUT).await
+    };
+    let () = raw(&server, redis::cmd("ACL").arg(&words)).await;
+    store().await.probe().await.expect("the documented rights are enough");
+    store().await.ping().await.expect("a sign of life");
+    for command in
+        words.iter().filter_map(|word| word.strip_prefix('+')).filter(|command| *command != "select")
+    {
+        let () =
+            raw(&server, redis::cmd("ACL").arg("SETUSER").arg("gateway").arg(format!("-{command}"))).await;
+        let store = store().await;
+        let refused = store.probe().await.is_err() || store.ping().await.is_err();
+        assert!(refused, "{command} is documented, but not needed");
+        let () =
+            raw(&server, redis::cmd("ACL").arg("SETUSER").arg("gateway").arg(format!("+{command}"))).await;
+    }
+}

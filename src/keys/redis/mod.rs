@@ -118,7 +118,8 @@ impl RedisStore {
         let (instance, hash) = (&*record.instance, &record.hash);
         self.write(record).await?;
         let used = Use { instance: record.instance.clone(), hash: *hash, at: SystemTime::now() };
-        self.advance(&[used]).await?;
+        // Twice, since only from the second on is the script called by its digest.
+        self.advance(&[used.clone(), used]).await?;
         let found = self.record(instance, hash).await?.ok_or_else(wrong)?;
         if found.id != record.id || found.last_used_at.is_none() {
             return Err(wrong());
