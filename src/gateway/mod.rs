@@ -7,7 +7,6 @@ mod authority;
 mod credential;
 mod denial;
 mod mirror;
-mod network;
 mod origin;
 mod pass;
 mod plan;
@@ -19,10 +18,9 @@ mod stamp;
 use std::sync::Arc;
 
 use crate::http::Cors;
-use crate::keys::Issuer;
+use crate::keys::{Issuer, Network};
 use crate::{auth, upstream};
 
-pub use network::Network;
 pub use pass::Gateway;
 pub use plan::{Instance, Plan};
 pub use recorded::Recorded;

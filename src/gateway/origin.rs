@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use hyper::header::{HeaderMap, HeaderValue};
 
-use super::Network;
+use crate::keys::Network;
 use crate::http::Peer;
 use crate::http::header::{X_FORWARDED_FOR, X_FORWARDED_PROTO};
 

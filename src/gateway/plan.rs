@@ -4,10 +4,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{InstanceSettings, Network, Settings};
+use super::{InstanceSettings, Settings};
 use crate::auth::Verifier;
 use crate::http::Cors;
-use crate::keys::{Issuer, Keys};
+use crate::keys::{Issuer, Keys, Network};
 use crate::upstream;
 
 /// Routes, instances and verifiers.

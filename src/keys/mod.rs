@@ -3,8 +3,14 @@
 //! A key is kept only as its SHA-256. A revocation *writes a tombstone* through the same cache entry
 //! that loads write; it never deletes, so a load in flight cannot bring a revoked key back.
 
+pub mod audit;
+pub mod block;
 mod cache;
 mod embedded;
+pub mod errand;
+mod network;
+mod policy;
+mod query;
 mod record;
 mod redis;
 mod service;
@@ -13,9 +19,14 @@ mod token;
 mod usage;
 mod verdict;
 
-pub use record::{ActiveKey, Issuer, KeyRecord, Label, Revocation, RevokedBy};
+pub use network::Network;
+pub use policy::{Attempt, Breach, Policy, PolicyError};
+pub use query::{Cursor, KeyStanding, Page, Query};
+pub use record::{ActiveKey, AddressFamily, Issuer, KeyRecord, Label, Revocation, RevokedBy};
 pub use service::Keys;
-pub use store::{Answer, KeyStore, Learned, StoreError, Use, open};
+pub use store::{
+    Admission, Amended, Amendment, Answer, Day, Ending, KeyStore, Learned, Ledger, StoreError, Use, open,
+};
 pub use token::{KeyHash, KeyShape, PREFIX, Token};
 pub use usage::{Usage, UsageShard};
 pub use verdict::{Adoption, LookupError, OwnerRefusal, Verdict};

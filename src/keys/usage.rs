@@ -1,5 +1,6 @@
-//! When keys were last used: noted without waiting, merged per key, written in batches.
+//! When, over what and how often keys were used: noted without waiting, merged per key, written in batches.
 //!
+//! Counts are written as this process's totals of the day, so a write that is repeated changes nothing.
 //! Each worker notes in a shard of its own, whose lock only the flusher ever contends for. A flush that
 //! fails loses nothing: what was taken is kept and written with the next. A process that is killed loses
 //! at most what came since the last flush. Decides nothing about when to flush.
@@ -9,8 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use super::store::watch;
-use super::{ActiveKey, KeyHash, KeyStore, StoreError, Use};
+use super::store::{day_of, watch};
+use super::{ActiveKey, AddressFamily, KeyHash, KeyStore, StoreError, Use};
 use crate::observe::Metrics;
 
 /// How many keys a shard, or the flusher between two tries, holds at most. More keys than that in one
@@ -20,11 +21,24 @@ const MOST_KEYS: usize = 100_000;
 /// The uses that are not written yet, of all workers.
 pub struct Usage {
     metrics: Arc<Metrics>,
+    /// This process, among all that ever wrote to the store.
+    replica: String,
     shards: Mutex<Vec<Arc<Shard>>>,
-    /// Taken from the shards and not known to be written; held during a flush, so that there is one at a time.
-    unwritten: tokio::sync::Mutex<Uses>,
+    /// Held during a flush, so that there is one at a time.
+    flush: tokio::sync::Mutex<Flush>,
     dropped: AtomicU64,
 }
+
+#[derive(Default)]
+struct Flush {
+    /// Taken from the shards and not known to be written.
+    unwritten: Uses,
+    totals: Totals,
+}
+
+/// How often each key was used on the day that it was last used.
+#[derive(Default)]
+struct Totals(HashMap<(Arc<str>, KeyHash), (u32, u64)>);
 
 /// One worker's part of [`Usage`].
 pub struct UsageShard {
@@ -38,8 +52,16 @@ struct Shard(Mutex<Uses>);
 /// The newest use of each key; by instance first, so that a look-up borrows the name.
 #[derive(Default)]
 struct Uses {
-    newest: HashMap<Arc<str>, HashMap<KeyHash, SystemTime>>,
+    newest: HashMap<Arc<str>, HashMap<KeyHash, Newest>>,
     keys: usize,
+}
+
+/// The newest of some uses of a key, and how many they are.
+#[derive(Clone, Copy)]
+struct Newest {
+    at: SystemTime,
+    over: AddressFamily,
+    count: u64,
 }
 
 /// What became of a use.
@@ -56,8 +78,9 @@ impl Usage {
     pub fn new(metrics: Arc<Metrics>) -> Arc<Self> {
         Arc::new(Self {
             metrics,
+            replica: format!("{:016x}", rand::random::<u64>()),
             shards: Mutex::default(),
-            unwritten: tokio::sync::Mutex::default(),
+            flush: tokio::sync::Mutex::default(),
             dropped: AtomicU64::new(0),
         })
     }
@@ -76,15 +99,17 @@ impl Usage {
     /// # Errors
     /// Where the store could not write it. It is kept for the next flush.
     pub async fn flush(&self, store: &dyn KeyStore) -> Result<usize, StoreError> {
-        let mut unwritten = self.unwritten.lock().await;
-        self.collect(&mut unwritten);
+        let mut flush = self.flush.lock().await;
+        let Flush { unwritten, totals } = &mut *flush;
+        self.collect(unwritten, totals);
         if unwritten.keys == 0 {
             // Only the gauge wants to know: there was nothing to lose.
             let _ = watch(&self.metrics, store.ping().await);
             return Ok(0);
         }
-        watch(&self.metrics, store.note_used(&unwritten.list()).await)?;
-        let written = std::mem::take(&mut *unwritten).keys;
+        watch(&self.metrics, store.note_used(&self.replica, &unwritten.list(totals)).await)?;
+        let written = std::mem::take(unwritten).keys;
+        totals.forget_before(SystemTime::now());
         self.metrics.usage_pending.sub(as_gauge(written));
         Ok(written)
     }
@@ -95,15 +120,17 @@ impl Usage {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    fn collect(&self, unwritten: &mut Uses) {
+    fn collect(&self, unwritten: &mut Uses, totals: &mut Totals) {
         let shards = lock(&self.shards).clone();
         for shard in shards {
             let taken = std::mem::take(&mut *lock(&shard.0));
             let waiting = as_gauge(unwritten.keys + taken.keys);
             for (instance, uses) in taken.newest {
-                for (hash, at) in uses {
-                    if unwritten.note(&instance, hash, at) == Noted::Dropped {
+                for (hash, newest) in uses {
+                    if unwritten.note(&instance, hash, newest) == Noted::Dropped {
                         self.dropped.fetch_add(1, Ordering::Relaxed);
+                    } else {
+                        totals.add(&instance, hash, newest);
                     }
                 }
             }
@@ -112,10 +139,33 @@ impl Usage {
     }
 }
 
+impl Totals {
+    /// Uses around midnight count for the day of the newest of them.
+    fn add(&mut self, instance: &Arc<str>, hash: KeyHash, newest: Newest) {
+        let today = day_of(newest.at);
+        let (day, count) = self.0.entry((Arc::clone(instance), hash)).or_insert((today, 0));
+        if today > *day {
+            (*day, *count) = (today, 0);
+        }
+        *count += newest.count;
+    }
+
+    fn of(&self, instance: &Arc<str>, hash: KeyHash) -> u64 {
+        self.0.get(&(Arc::clone(instance), hash)).map_or(0, |(_, count)| *count)
+    }
+
+    /// What is written of yesterday grows no more.
+    fn forget_before(&mut self, now: SystemTime) {
+        let today = day_of(now);
+        self.0.retain(|_, (day, _)| *day >= today);
+    }
+}
+
 impl UsageShard {
     /// Notes that a key was used. Never waits for the store, and fails nobody.
-    pub fn note(&self, key: &ActiveKey, at: SystemTime) {
-        let noted = lock(&self.shard.0).note(&key.record.instance, key.record.hash, at);
+    pub fn note(&self, key: &ActiveKey, at: SystemTime, over: AddressFamily) {
+        let newest = Newest { at, over, count: 1 };
+        let noted = lock(&self.shard.0).note(&key.record.instance, key.record.hash, newest);
         match noted {
             Noted::Added => self.usage.metrics.usage_pending.inc(),
             Noted::Merged => {}
@@ -127,29 +177,34 @@ impl UsageShard {
 }
 
 impl Uses {
-    fn note(&mut self, instance: &Arc<str>, hash: KeyHash, at: SystemTime) -> Noted {
+    fn note(&mut self, instance: &Arc<str>, hash: KeyHash, newer: Newest) -> Noted {
         if let Some(newest) = self.newest.get_mut(&**instance).and_then(|uses| uses.get_mut(&hash)) {
-            *newest = at.max(*newest);
+            newest.count += newer.count;
+            if newer.at > newest.at {
+                (newest.at, newest.over) = (newer.at, newer.over);
+            }
             return Noted::Merged;
         }
         if self.keys >= MOST_KEYS {
             return Noted::Dropped;
         }
-        self.newest.entry(Arc::clone(instance)).or_default().insert(hash, at);
+        self.newest.entry(Arc::clone(instance)).or_default().insert(hash, newer);
         self.keys += 1;
         Noted::Added
     }
 
-    fn list(&self) -> Vec<Use> {
-        let of_instance = |(instance, uses): (&Arc<str>, &HashMap<KeyHash, SystemTime>)| {
-            let instance = Arc::clone(instance);
-            let list: Vec<Use> = uses
-                .iter()
-                .map(|(hash, at)| Use { instance: Arc::clone(&instance), hash: *hash, at: *at })
-                .collect();
-            list
-        };
-        self.newest.iter().flat_map(of_instance).collect()
+    fn list(&self, totals: &Totals) -> Vec<Use> {
+        let mut list = Vec::with_capacity(self.keys);
+        for (instance, uses) in &self.newest {
+            list.extend(uses.iter().map(|(hash, newest)| Use {
+                instance: Arc::clone(instance),
+                hash: *hash,
+                at: newest.at,
+                over: newest.over,
+                count: totals.of(instance, *hash),
+            }));
+        }
+        list
     }
 }
 
@@ -169,7 +224,7 @@ mod tests {
 
     use super::*;
     use crate::keys::record::tests::record;
-    use crate::keys::{Answer, KeyRecord, Learned, Revocation};
+    use crate::keys::{Admission, Answer, Ending, KeyRecord, Learned};
 
     /// Takes notes, or refuses to.
     #[derive(Default)]
@@ -197,13 +252,13 @@ mod tests {
         fn find<'a>(&'a self, _: &'a str, _: &'a KeyHash) -> Answer<'a, Option<KeyRecord>> {
             Box::pin(ready(Ok(None)))
         }
-        fn learn<'a>(&'a self, _: &'a KeyRecord) -> Answer<'a, Learned> {
+        fn learn<'a>(&'a self, _: &'a KeyRecord, _: Admission<'a>) -> Answer<'a, Learned> {
             Box::pin(ready(Ok(Learned::Written)))
         }
-        fn revoke<'a>(&'a self, _: &'a str, _: &'a str, _: Revocation) -> Answer<'a, Option<KeyHash>> {
-            Box::pin(ready(Ok(None)))
+        fn revoke<'a>(&'a self, _: Ending<'a>) -> Answer<'a, Vec<KeyHash>> {
+            Box::pin(ready(Ok(Vec::new())))
         }
-        fn note_used<'a>(&'a self, uses: &'a [Use]) -> Answer<'a, ()> {
+        fn note_used<'a>(&'a self, _: &'a str, uses: &'a [Use]) -> Answer<'a, ()> {
             let answer = self.answer();
             if answer.is_ok() {
                 lock(&self.written).extend(uses.iter().cloned());
@@ -226,6 +281,10 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
+    fn once(seconds: u64) -> Newest {
+        Newest { at: at(seconds), over: AddressFamily::Ipv6, count: 1 }
+    }
+
     fn usage() -> Arc<Usage> {
         Usage::new(Arc::new(Metrics::new().expect("metrics")))
     }
@@ -234,10 +293,10 @@ mod tests {
     async fn uses_of_all_workers_merge_to_the_newest_of_each_key() {
         let (usage, store) = (usage(), Notes::default());
         let (one, two) = (usage.shard(), usage.shard());
-        one.note(&key("a"), at(7));
-        one.note(&key("a"), at(5));
-        two.note(&key("a"), at(9));
-        two.note(&key("b"), at(1));
+        one.note(&key("a"), at(7), AddressFamily::Ipv4);
+        one.note(&key("a"), at(5), AddressFamily::Ipv4);
+        two.note(&key("a"), at(9), AddressFamily::Ipv4);
+        two.note(&key("b"), at(1), AddressFamily::Ipv4);
         assert_eq!(usage.metrics.usage_pending.get(), 3);
         assert_eq!(usage.flush(&store).await.expect("written"), 2);
         let mut expected = vec![(KeyHash::of("a"), at(9)), (KeyHash::of("b"), at(1))];
@@ -252,10 +311,10 @@ mod tests {
         let (usage, store) = (usage(), Notes::default());
         let shard = usage.shard();
         *lock(&store.down) = true;
-        shard.note(&key("a"), at(9));
+        shard.note(&key("a"), at(9), AddressFamily::Ipv4);
         usage.flush(&store).await.expect_err("the store is down");
         assert_eq!((usage.metrics.usage_pending.get(), usage.metrics.store_up.get()), (1, 0));
-        shard.note(&key("a"), at(3));
+        shard.note(&key("a"), at(3), AddressFamily::Ipv4);
         *lock(&store.down) = false;
         assert_eq!(usage.flush(&store).await.expect("written"), 1);
         assert_eq!(store.take(), [(KeyHash::of("a"), at(9))]);
@@ -276,17 +335,35 @@ mod tests {
     fn a_full_shard_drops_new_keys_and_counts_them() {
         let mut uses = Uses { keys: MOST_KEYS - 1, ..Uses::default() };
         let home: Arc<str> = "home".into();
-        assert!(uses.note(&home, KeyHash::of("a"), at(1)) == Noted::Added);
-        assert!(uses.note(&home, KeyHash::of("b"), at(1)) == Noted::Dropped);
-        assert!(uses.note(&home, KeyHash::of("a"), at(2)) == Noted::Merged);
+        assert!(uses.note(&home, KeyHash::of("a"), once(1)) == Noted::Added);
+        assert!(uses.note(&home, KeyHash::of("b"), once(1)) == Noted::Dropped);
+        assert!(uses.note(&home, KeyHash::of("a"), once(2)) == Noted::Merged);
     }
 
     #[test]
     fn the_same_key_at_two_instances_is_two_uses() {
         let mut uses = Uses::default();
         for instance in ["home", "away"] {
-            uses.note(&instance.into(), KeyHash::of("a"), at(1));
+            uses.note(&instance.into(), KeyHash::of("a"), once(1));
         }
-        assert_eq!(uses.list().len(), 2);
+        assert_eq!(uses.list(&Totals::default()).len(), 2);
+    }
+
+    #[tokio::test]
+    async fn what_is_written_is_the_total_of_the_day_so_that_writing_it_twice_changes_nothing() {
+        let (usage, store) = (usage(), Notes::default());
+        let shard = usage.shard();
+        let today = SystemTime::now();
+        let mut counts = Vec::new();
+        for (uses, works) in [(2, true), (3, false), (1, true)] {
+            (0..uses).for_each(|_| shard.note(&key("a"), today, AddressFamily::Ipv6));
+            *lock(&store.down) = !works;
+            let _ = usage.flush(&store).await;
+            counts.extend(std::mem::take(&mut *lock(&store.written)).iter().map(|used| used.count));
+        }
+        assert_eq!(counts, [2, 6]);
+        shard.note(&key("a"), today + Duration::from_secs(86_400), AddressFamily::Ipv6);
+        usage.flush(&store).await.expect("written");
+        assert_eq!(lock(&store.written)[0].count, 1, "another day begins at one");
     }
 }

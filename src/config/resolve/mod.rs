@@ -13,7 +13,7 @@ mod store;
 use super::Config;
 use super::read::{Context, Field, Section};
 use super::tree::Node;
-use crate::gateway::Network;
+use crate::keys::Network;
 use crate::{gateway, server};
 
 /// Reads the whole tree. The result may be used only if the context has no problem noted afterwards.
