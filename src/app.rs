@@ -2,9 +2,8 @@
 //!
 //! The only file that knows every room. Decides nothing about requests.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -13,8 +12,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::api::{Admin, Check, Health};
 use crate::config::Config;
-use crate::gateway::{Gateway, Plan};
-use crate::keys::{KeyStore, Keys, Usage};
+use crate::gateway::{Gateway, Plan, run_errands};
+use crate::keys::{Keyring, Ledger, Usage};
 use crate::observe::{Metrics, Observer};
 use crate::{keys, observe, server, upstream};
 
@@ -56,44 +55,23 @@ pub fn run(config: Config, run: Run) -> anyhow::Result<()> {
 /// What lives as long as the process.
 struct Parts {
     metrics: Arc<Metrics>,
-    store: Arc<dyn KeyStore>,
-    keyring: Keyring,
+    store: Arc<dyn Ledger>,
+    keyring: Arc<Keyring>,
     plan: Arc<ArcSwap<Plan>>,
     usage: Arc<Usage>,
     observer: Arc<Observer>,
     health: Arc<Health>,
 }
 
-/// Each instance's keys, by its name: they outlive a reload, and with them every tombstone.
-struct Keyring {
-    settings: keys::Settings,
-    store: Arc<dyn KeyStore>,
-    metrics: Arc<Metrics>,
-    known: Mutex<HashMap<Arc<str>, Arc<Keys>>>,
-}
-
-impl Keyring {
-    fn of(&self, instance: &Arc<str>) -> Arc<Keys> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let keys = known.entry(Arc::clone(instance)).or_insert_with(|| {
-            let (store, metrics) = (Arc::clone(&self.store), Arc::clone(&self.metrics));
-            Arc::new(Keys::new(Arc::clone(instance), &self.settings, store, metrics))
-        });
-        Arc::clone(keys)
-    }
-}
-
 impl Parts {
     async fn new(config: &Config) -> anyhow::Result<Self> {
         let metrics = Arc::new(Metrics::new().context("cannot register the metrics")?);
         let store = keys::open(&config.keys.store).await.context("cannot open the key store")?;
-        let keyring = Keyring {
-            settings: config.keys.clone(),
-            store: Arc::clone(&store),
-            metrics: Arc::clone(&metrics),
-            known: Mutex::default(),
-        };
-        let plan = Plan::new(&config.gateway, |instance| keyring.of(instance));
+        let keyring = Arc::new(Keyring::new(config.keys.clone(), Arc::clone(&store), Arc::clone(&metrics)));
+        let plan = Plan::new(&config.gateway, &keyring);
+        if let Err(error) = keyring.refresh_blocks().await {
+            tracing::warn!(%error, "blocked users and ended sessions are not known yet");
+        }
         let observer =
             Observer::open(&config.observe, Arc::clone(&metrics)).context("cannot open the access log")?;
         Ok(Self {
@@ -131,7 +109,9 @@ impl Parts {
         announce(&listeners, &gateway, &admin);
         (run.ready)(gateway.addresses());
         let reload = || self.reload(&listeners, &gateway, &run.reload);
+        let upkeep = tokio::spawn(upkeep(Arc::clone(&self.keyring), Arc::clone(&self.plan)));
         self.until_told_to_stop(signals, interval, reload).await;
+        upkeep.abort();
         self.end(gateway, admin).await;
         Ok(())
     }
@@ -175,7 +155,7 @@ impl Parts {
         }
         gateway.report_certificates();
         self.health.watch(checks(&config, &self.store));
-        let plan = Plan::new(&config.gateway, |instance| self.keyring.of(instance));
+        let plan = Plan::new(&config.gateway, &self.keyring);
         self.plan.store(Arc::new(plan));
         tracing::info!(
             "configuration reloaded: instances, secrets and certificates; other parts need a restart"
@@ -189,6 +169,25 @@ impl Parts {
         tracing::info!(finished = drained.finished, cut = drained.cut, "stopped");
         admin.drain().await;
         self.observer.close();
+    }
+}
+
+/// How long a revocation or a block may wait for what follows from it.
+const UPKEEP: Duration = Duration::from_secs(1);
+
+/// Runs errands, and takes over blocks that other gateways wrote. Trouble with the store is told elsewhere.
+async fn upkeep(keyring: Arc<Keyring>, plan: Arc<ArcSwap<Plan>>) {
+    let mut tick = tokio::time::interval(UPKEEP);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        if let Err(error) = keyring.refresh_blocks().await {
+            tracing::debug!(%error, "blocks not read");
+        }
+        let plan = plan.load_full();
+        if let Err(error) = run_errands(&keyring, &plan).await {
+            tracing::debug!(%error, "errands not run");
+        }
     }
 }
 
@@ -238,7 +237,7 @@ fn announce(listeners: &[server::ListenerSettings], gateway: &server::Running, a
 }
 
 /// What `/readyz` asks: the store, and each instance.
-fn checks(config: &Config, store: &Arc<dyn KeyStore>) -> Vec<Check> {
+fn checks(config: &Config, store: &Arc<dyn Ledger>) -> Vec<Check> {
     let store = Arc::clone(store);
     let mut checks = vec![Check::store(move || {
         let store = Arc::clone(&store);

@@ -5,6 +5,7 @@
 //! knows (a raised token version, a suspended user) is left to the instance.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
@@ -16,6 +17,8 @@ use super::{Denied, Secret, identity::Session};
 use crate::keys::Label;
 
 const REMEMBERED_TOKENS: u64 = 50_000;
+/// The year 2100, in seconds since 1970.
+const FAR_FUTURE: f64 = 4_102_444_800.0;
 
 /// Verifies session tokens, and remembers those that verified until they expire.
 pub(super) struct Sessions {
@@ -65,7 +68,7 @@ impl Sessions {
             self.verified.invalidate(&digest);
             return Err(Denied::InvalidToken);
         }
-        let verified = read(&self.claims(token)?)?;
+        let verified = read(&self.claims(token)?, digest)?;
         if !verified.holds_at(now) {
             return Err(Denied::InvalidToken);
         }
@@ -91,7 +94,7 @@ impl Sessions {
 }
 
 /// Takes what is needed out of verified claims. A time that is there must be a number.
-fn read(claims: &Map<String, Value>) -> Result<Verified, Denied> {
+fn read(claims: &Map<String, Value>, digest: [u8; 32]) -> Result<Verified, Denied> {
     let time = |name: &str| match claims.get(name) {
         None => Ok(None),
         Some(value) => value.as_f64().map(Some).ok_or(Denied::InvalidToken),
@@ -108,7 +111,10 @@ fn read(claims: &Map<String, Value>) -> Result<Verified, Denied> {
         }
     };
     let email = claims.get("email").and_then(Value::as_str).filter(|email| !email.is_empty());
-    let session = Session { user_id: Label::new(id), user_email: email.map(Label::new) };
+    // The last second in which the token could be good; one that is good for ever is good for a century.
+    let until = SystemTime::UNIX_EPOCH + Duration::from_secs_f64(expires.clamp(0.0, FAR_FUTURE).ceil());
+    let user_id = Label::new(id);
+    let session = Session { user_id, user_email: email.map(Label::new), digest, until };
     Ok(Verified { session: Arc::new(session), expires, not_before })
 }
 

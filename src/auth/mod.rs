@@ -4,9 +4,11 @@
 
 mod identity;
 mod jwt;
+mod mint;
 mod verifier;
 
 pub use identity::{Identity, Method};
+pub use mint::Minter;
 pub use verifier::{Credential, Denied, Verifier};
 
 use zeroize::Zeroizing;

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::jwt::Sessions;
 use super::{Identity, Settings};
-use crate::keys::{Adoption, KeyHash, KeyShape, Keys, LookupError, OwnerRefusal, Verdict};
+use crate::keys::{Adoption, Attempt, Breach, KeyHash, KeyShape, Keys, LookupError, OwnerRefusal, Verdict};
 
 /// Why a credential is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -22,6 +22,24 @@ pub enum Denied {
     /// An API key that was revoked.
     #[error("revoked API key")]
     RevokedKey,
+    /// An API key whose time is over.
+    #[error("expired API key")]
+    ExpiredKey,
+    /// An API key that an operator has disabled.
+    #[error("disabled API key")]
+    DisabledKey,
+    /// An API key that may not be used from this address.
+    #[error("API key used from an address that is not its own")]
+    ForeignAddress,
+    /// An API key that may not do this.
+    #[error("API key used outside of its scope")]
+    OutOfScope,
+    /// A user whom an operator has blocked.
+    #[error("blocked user")]
+    BlockedUser,
+    /// A session that was ended before its time.
+    #[error("ended session")]
+    EndedSession,
     /// Its owner does not exist any more.
     #[error("the owner's account is deleted")]
     AccountDeleted,
@@ -45,6 +63,17 @@ impl From<OwnerRefusal> for Denied {
             OwnerRefusal::AccountDeleted => Self::AccountDeleted,
             OwnerRefusal::AccountSuspended => Self::AccountSuspended,
             OwnerRefusal::PlanRestricted => Self::PlanRestricted,
+        }
+    }
+}
+
+impl From<Breach> for Denied {
+    fn from(breach: Breach) -> Self {
+        match breach {
+            Breach::Expired => Self::ExpiredKey,
+            Breach::Disabled => Self::DisabledKey,
+            Breach::Address => Self::ForeignAddress,
+            Breach::Scope => Self::OutOfScope,
         }
     }
 }
@@ -107,7 +136,7 @@ impl Verifier {
     pub async fn verify<F, Fut>(
         &self,
         credential: Credential<'_>,
-        now: SystemTime,
+        attempt: &Attempt<'_>,
         adopt: F,
     ) -> Result<Identity, Denied>
     where
@@ -115,10 +144,10 @@ impl Verifier {
         Fut: Future<Output = Result<Adoption, Denied>>,
     {
         match credential {
-            Credential::Token(token) => self.session(token, now),
+            Credential::Token(token) => self.session(token, attempt.at),
             Credential::MalformedKey => Err(Denied::MalformedKey),
             Credential::Key(hash) => match self.keys.verdict(&hash, adopt).await {
-                Ok(verdict) => judge(verdict),
+                Ok(verdict) => self.judge(verdict, attempt),
                 Err(LookupError::Store(_)) => Err(Denied::StoreUnavailable),
                 Err(LookupError::Adopt(denied)) => Err(*denied),
             },
@@ -132,31 +161,46 @@ impl Verifier {
     pub async fn verify_known(
         &self,
         credential: Credential<'_>,
-        now: SystemTime,
+        attempt: &Attempt<'_>,
     ) -> Result<Identity, Denied> {
         match credential {
-            Credential::Token(token) => self.session(token, now),
+            Credential::Token(token) => self.session(token, attempt.at),
             Credential::MalformedKey => Err(Denied::MalformedKey),
             Credential::Key(hash) => match self.keys.known(&hash).await {
-                Ok(verdict) => judge(verdict),
+                Ok(verdict) => self.judge(verdict, attempt),
                 Err(_) => Err(Denied::StoreUnavailable),
             },
         }
     }
 
-    fn session(&self, token: Redacted<'_>, now: SystemTime) -> Result<Identity, Denied> {
+    fn session(&self, token: Redacted<'_>, at: SystemTime) -> Result<Identity, Denied> {
         // A clock before 1970 makes every token expired rather than eternal.
-        let now = now.duration_since(UNIX_EPOCH).map_or(u64::MAX, |time| time.as_secs());
-        self.sessions.verify(token.0, now).map(Identity::session)
+        let now = at.duration_since(UNIX_EPOCH).map_or(u64::MAX, |time| time.as_secs());
+        let session = self.sessions.verify(token.0, now)?;
+        let blocks = self.keys.blocks();
+        if blocks.has_session(&session.digest, at) {
+            return Err(Denied::EndedSession);
+        }
+        if blocks.has_user(session.user_id.as_str(), at) {
+            return Err(Denied::BlockedUser);
+        }
+        Ok(Identity::session(session))
     }
-}
 
-fn judge(verdict: Verdict) -> Result<Identity, Denied> {
-    match verdict {
-        Verdict::Active(key) => Ok(Identity::key(key)),
-        Verdict::Revoked => Err(Denied::RevokedKey),
-        Verdict::Unknown => Err(Denied::UnknownKey),
-        Verdict::Refused(refusal) => Err(refusal.into()),
+    fn judge(&self, verdict: Verdict, attempt: &Attempt<'_>) -> Result<Identity, Denied> {
+        let key = match verdict {
+            Verdict::Active(key) => key,
+            Verdict::Revoked => return Err(Denied::RevokedKey),
+            Verdict::Unknown => return Err(Denied::UnknownKey),
+            Verdict::Refused(refusal) => return Err(refusal.into()),
+        };
+        if self.keys.blocks().has_user(key.user_id.as_str(), attempt.at) {
+            return Err(Denied::BlockedUser);
+        }
+        if let Some(policy) = &key.policy {
+            policy.permits(attempt)?;
+        }
+        Ok(Identity::key(key))
     }
 }
 

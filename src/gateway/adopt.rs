@@ -17,7 +17,7 @@ use super::plan::Instance;
 use crate::auth::Denied;
 use crate::http::RequestBody;
 use crate::http::header::X_AUTH_METHOD;
-use crate::keys::{Adoption, Issuer, KeyRecord, OwnerRefusal, Token};
+use crate::keys::{Adoption, Issuer, KeyRecord, OwnerRefusal, Policy, Token};
 use crate::upstream::Upstream;
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -89,6 +89,8 @@ async fn questions(upstream: &Rc<Upstream>, instance: &Instance, key: &Token) ->
         issuer: Issuer::Openbin,
         created_at: None,
         last_used_at: Some(SystemTime::now()),
+        last_used_over: None,
+        policy: Policy::default(),
         revoked: None,
     }))
 }

@@ -3,9 +3,11 @@
 //! [`Gateway::pass`] reads as these steps, in their order. Knows no sockets and no configuration file.
 
 mod adopt;
+mod agent;
 mod authority;
 mod credential;
 mod denial;
+mod errands;
 mod mirror;
 mod origin;
 mod pass;
@@ -21,6 +23,8 @@ use crate::http::Cors;
 use crate::keys::{Issuer, Network};
 use crate::{auth, upstream};
 
+pub use agent::{Agent, AgentError, Made, Owner};
+pub use errands::run_errands;
 pub use pass::Gateway;
 pub use plan::{Instance, Plan};
 pub use recorded::Recorded;
@@ -49,6 +53,8 @@ pub struct InstanceSettings {
     pub auth: auth::Settings,
     /// Who issues its keys.
     pub key_issuer: Issuer,
+    /// Whether a session is over when its user signs out through the gateway.
+    pub end_sessions: bool,
     /// The origin whose pages may read the gateway's own replies.
     pub cors: Option<Cors>,
 }

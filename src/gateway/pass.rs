@@ -1,6 +1,7 @@
 //! One worker's gateway, and the walk of one request through it.
 
 use std::cell::RefCell;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -13,6 +14,7 @@ use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 
 use super::denial::{Stop, told};
+use super::mirror::Effect;
 use super::origin::Origin;
 use super::plan::{Instance, Plan};
 use super::recorded::{Note, Recorded};
@@ -23,7 +25,8 @@ use super::{adopt, authority, credential, mirror};
 use crate::auth::{self, Denied, Identity};
 use crate::http::header::X_REQUEST_ID;
 use crate::http::{Abort, Body, Handler, Peer, Refusal, RequestBody, reply};
-use crate::keys::{Token, UsageShard};
+use crate::keys::audit::{Actor, Role};
+use crate::keys::{AddressFamily, Attempt, Token, UsageShard};
 use crate::observe::{Credential, Metrics, Outcome, Record, WorkerObserver};
 use crate::upstream::{Exchange, ForwardError, Upstream};
 
@@ -49,6 +52,20 @@ struct View {
 struct Way<'v> {
     instance: &'v Arc<Instance>,
     upstream: &'v Rc<Upstream>,
+}
+
+/// What is asked for.
+struct Asked<'r> {
+    request: &'r Request<Incoming>,
+    path: &'r str,
+    route: &'r Route,
+}
+
+/// Who asks for what, and from where.
+struct Asker {
+    route: Route,
+    identity: Option<Identity>,
+    address: IpAddr,
 }
 
 /// A request's head fields that are needed after the request has been handed on.
@@ -87,7 +104,8 @@ impl Gateway {
         note.edit(|record| record.instance = Some(Arc::clone(&way.instance.name)));
         let target = take_target(&mut request)?;
         let route = classify(request.method(), target.path())?;
-        let identity = self.identify(&way, &request, &route, arrival, note).await?;
+        let asked = Asked { request: &request, path: target.path(), route: &route };
+        let identity = self.identify(&way, asked, arrival, note).await?;
         self.note_use(identity.as_ref(), arrival, note);
         let mut request = limited(request, view.plan.max_body_bytes, note)?;
         *request.uri_mut() = Uri::from(target);
@@ -96,7 +114,8 @@ impl Gateway {
         if forged > 0 {
             self.metrics.forged_headers.inc_by(forged);
         }
-        let response = forward(&way, request, route, identity, note).await?;
+        let asker = Asker { route, identity, address: arrival.origin.address };
+        let response = forward(&way, request, asker, note).await?;
         Ok(cleaned(response))
     }
 
@@ -104,13 +123,12 @@ impl Gateway {
     async fn identify(
         &self,
         way: &Way<'_>,
-        request: &Request<Incoming>,
-        route: &Route,
+        Asked { request, path, route }: Asked<'_>,
         arrival: &Arrival,
         note: &mut Note,
     ) -> Result<Option<Identity>, Refusal> {
         let presented = credential::presented(request.headers())?;
-        let open = *route == Route::Open;
+        let open = route.is_open();
         let Some(text) = presented else {
             let outcome = if open { Outcome::Anonymous } else { Outcome::Missing };
             note.edit(|record| record.outcome = outcome);
@@ -119,10 +137,16 @@ impl Gateway {
         let credential = auth::Credential::of(&text);
         note.edit(|record| record.credential = kind(credential));
         let verifier = &way.instance.verifier;
+        let attempt = Attempt {
+            at: arrival.at,
+            method: request.method().as_str(),
+            path,
+            address: arrival.origin.address,
+        };
         let verdict = if open {
-            verifier.verify_known(credential, arrival.at).await
+            verifier.verify_known(credential, &attempt).await
         } else {
-            verifier.verify(credential, arrival.at, || adopt_key(way, &text)).await
+            verifier.verify(credential, &attempt, || adopt_key(way, &text)).await
         };
         match verdict {
             Ok(identity) => {
@@ -146,7 +170,7 @@ impl Gateway {
         let Some(identity) = identity else { return };
         let key = identity.active_key();
         if let Some(key) = key {
-            self.usage.note(key, arrival.at);
+            self.usage.note(key, arrival.at, AddressFamily::of(arrival.origin.address));
         }
         note.edit(|record| {
             record.user_id = Some(identity.user_id().bytes());
@@ -284,37 +308,40 @@ fn limited(
     Ok(request)
 }
 
-/// Sends the request on, and learns from the answer what it does to keys.
+/// Sends the request on, and learns from the answer what it does to keys and sessions.
 async fn forward(
     way: &Way<'_>,
     request: Request<RequestBody>,
-    route: Route,
-    identity: Option<Identity>,
+    asker: Asker,
     note: &mut Note,
 ) -> Result<Answer, Stop> {
     let started = Instant::now();
-    let sent = match (route, identity) {
-        (Route::Open | Route::Protected, _) | (_, None) => send(way.upstream, request).await,
-        (Route::CreateKey, Some(owner)) => {
+    let Asker { route, identity, address } = asker;
+    let effect = Effect::of(route, identity.as_ref(), way.instance);
+    let sent = match (effect, identity) {
+        (Some(effect), Some(identity)) => {
             let (upstream, instance) = (Rc::clone(way.upstream), Arc::clone(way.instance));
             to_its_end(async move {
-                let response = send(&upstream, request).await?;
-                mirror::created(&instance, &owner, response).await.map_err(|_| Stop::BrokenOff)
+                let answer = send(&upstream, request).await?;
+                let actor = actor(&identity, address);
+                effect.take(&instance, &identity, &actor, answer).await.map_err(|_| Stop::BrokenOff)
             })
             .await
         }
-        (Route::RevokeKey(id), Some(_)) => {
-            let (upstream, instance) = (Rc::clone(way.upstream), Arc::clone(way.instance));
-            to_its_end(async move {
-                let response = send(&upstream, request).await?;
-                mirror::revoked(&instance, &id, response.status()).await;
-                Ok(response)
-            })
-            .await
-        }
+        (_, identity) => match (send(way.upstream, request).await, identity) {
+            (Ok(answer), Some(identity)) if answer.status() == StatusCode::UNAUTHORIZED => {
+                mirror::refused(way.instance, &identity, answer).await.map_err(|_| Stop::BrokenOff)
+            }
+            (sent, _) => sent,
+        },
     };
     note.edit(|record| record.upstream = Some(started.elapsed()));
     sent
+}
+
+/// A user, as the audit chain names them.
+fn actor(identity: &Identity, address: IpAddr) -> Actor {
+    Actor { role: Role::User, name: Some(identity.user_id().text()), address: Some(address) }
 }
 
 /// Runs to its end even if the client goes away meanwhile: what an instance has done to a key must be known here.

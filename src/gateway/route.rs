@@ -21,6 +21,29 @@ pub(super) enum Route {
     CreateKey,
     /// Revokes the API key with this id; needs a credential.
     RevokeKey(String),
+    /// Revokes all API keys of the user with this id; needs an administrator's credential.
+    RevokeAllKeys(String),
+    /// Deletes the user with this id; needs an administrator's credential.
+    DeleteUser(String),
+    /// Deletes the account whose credential it carries.
+    DeleteAccount,
+    /// Signs out; works without a credential.
+    SignOut,
+}
+
+impl Route {
+    /// Whether it can be had without a credential.
+    pub(super) fn is_open(&self) -> bool {
+        match self {
+            Self::Open | Self::SignOut => true,
+            Self::Protected
+            | Self::CreateKey
+            | Self::RevokeKey(_)
+            | Self::RevokeAllKeys(_)
+            | Self::DeleteUser(_)
+            | Self::DeleteAccount => false,
+        }
+    }
 }
 
 /// Tells what a target means.
@@ -36,17 +59,47 @@ pub(super) fn classify(method: &Method, path: &str) -> Result<Route, Refusal> {
     if rest.contains("//") {
         return Err(Refusal::Ambiguous("The request path has an empty segment"));
     }
+    let auth = under(rest, "/auth");
+    if method == Method::POST && auth.is_some_and(|tail| is(tail, "/logout")) {
+        return Ok(Route::SignOut);
+    }
     if is_open(method, rest) {
         return Ok(Route::Open);
     }
-    Ok(match under(rest, "/api-keys") {
-        Some("" | "/") if method == Method::POST => Route::CreateKey,
-        Some(tail) if method == Method::DELETE => match parameter(tail).and_then(decoded) {
-            Some(id) => Route::RevokeKey(id),
-            None => Route::Protected,
-        },
-        Some(_) | None => Route::Protected,
-    })
+    if method == Method::DELETE && auth.is_some_and(|tail| is(tail, "/account")) {
+        return Ok(Route::DeleteAccount);
+    }
+    if let Some(tail) = under(rest, "/api-keys") {
+        return Ok(of_keys(method, tail));
+    }
+    Ok(under(rest, "/admin").and_then(|tail| of_admin(method, tail)).unwrap_or(Route::Protected))
+}
+
+fn of_keys(method: &Method, tail: &str) -> Route {
+    match tail {
+        "" | "/" if method == Method::POST => Route::CreateKey,
+        _ if method == Method::DELETE => {
+            parameter(tail).and_then(decoded).map_or(Route::Protected, Route::RevokeKey)
+        }
+        _ => Route::Protected,
+    }
+}
+
+/// What administrators do to the keys of others.
+fn of_admin(method: &Method, tail: &str) -> Option<Route> {
+    let user = |tail| parameter(tail).and_then(decoded);
+    if method == Method::POST {
+        if let Some(tail) = under(tail, "/security").and_then(|tail| under(tail, "/revoke-all-api-keys")) {
+            return user(tail).map(Route::RevokeAllKeys);
+        }
+        let tail = under(tail, "/users")?;
+        let tail = tail.strip_suffix('/').unwrap_or(tail);
+        let (id, action) = tail.strip_prefix('/')?.split_once('/')?;
+        let is_new_key = action.eq_ignore_ascii_case("regenerate-api-key");
+        return is_new_key.then(|| decoded(id)).flatten().map(Route::RevokeAllKeys);
+    }
+    let tail = under(tail, "/users")?;
+    (method == Method::DELETE).then(|| user(tail)).flatten().map(Route::DeleteUser)
 }
 
 /// The routes under `/api` that OpenBin answers without a credential.
@@ -65,7 +118,6 @@ fn is_open(method: &Method, rest: &str) -> bool {
                     "/login",
                     "/demo-login",
                     "/refresh",
-                    "/logout",
                     "/forgot-password",
                     "/reset-password",
                     "/recover-deletion",

@@ -23,6 +23,16 @@ pub enum Refusal {
     InvalidToken,
     /// An API key that is malformed, unknown or revoked.
     InvalidApiKey,
+    /// An API key whose time is over.
+    ExpiredApiKey,
+    /// An API key that an operator has disabled.
+    DisabledApiKey,
+    /// An API key that may not be used from the client's address.
+    ForeignAddress,
+    /// An API key that may not do this (RFC 6750 §3.1).
+    InsufficientScope,
+    /// A session that was ended before its time.
+    SessionRevoked,
     /// The credential's owner no longer exists at the instance.
     AccountDeleted,
     /// The credential's owner is suspended at the instance.
@@ -70,11 +80,25 @@ impl Refusal {
     fn shape(self) -> Shape {
         const NO_CREDENTIAL: Option<&str> = Some(r#"Bearer realm="openbin""#);
         const BAD_CREDENTIAL: Option<&str> = Some(r#"Bearer realm="openbin", error="invalid_token""#);
+        const NO_SCOPE: Option<&str> = Some(r#"Bearer realm="openbin", error="insufficient_scope""#);
         const SOON: Option<Duration> = Some(Duration::from_secs(1));
         let (status, code, message, challenge, retry_after) = match self {
             Self::NoToken => (401, "UNAUTHORIZED", "No token provided", NO_CREDENTIAL, None),
             Self::InvalidToken => (401, "UNAUTHORIZED", "Invalid token", BAD_CREDENTIAL, None),
             Self::InvalidApiKey => (401, "UNAUTHORIZED", "Invalid API key", BAD_CREDENTIAL, None),
+            Self::ExpiredApiKey => (401, "UNAUTHORIZED", "API key has expired", BAD_CREDENTIAL, None),
+            Self::DisabledApiKey => (403, "FORBIDDEN", "API key is disabled", None, None),
+            Self::ForeignAddress => {
+                (403, "FORBIDDEN", "API key may not be used from this address", None, None)
+            }
+            Self::InsufficientScope => (403, "FORBIDDEN", "API key may not be used for this", NO_SCOPE, None),
+            Self::SessionRevoked => (
+                401,
+                "SESSION_REVOKED",
+                "Session has been revoked. Please log in again.",
+                BAD_CREDENTIAL,
+                None,
+            ),
             Self::AccountDeleted => {
                 (401, "ACCOUNT_DELETED", "This account has been deleted", BAD_CREDENTIAL, None)
             }

@@ -8,6 +8,7 @@ pub mod block;
 mod cache;
 mod embedded;
 pub mod errand;
+mod keyring;
 mod network;
 mod policy;
 mod query;
@@ -19,11 +20,12 @@ mod token;
 mod usage;
 mod verdict;
 
+pub use keyring::{EndedSession, Issued, KeyError, Keyring, LONGEST_NAME, MOST_KEYS, NewKey, Reason};
 pub use network::Network;
 pub use policy::{Attempt, Breach, Policy, PolicyError};
 pub use query::{Cursor, KeyStanding, Page, Query};
 pub use record::{ActiveKey, AddressFamily, Issuer, KeyRecord, Label, Revocation, RevokedBy};
-pub use service::Keys;
+pub use service::{Keys, News, Revoke};
 pub use store::{
     Admission, Amended, Amendment, Answer, Day, Ending, KeyStore, Learned, Ledger, StoreError, Use, open,
 };

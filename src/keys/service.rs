@@ -71,7 +71,11 @@ impl Keys {
         let outcomes = &metrics.key_cache;
         let (hits, misses) = (outcomes.with_label_values(&["hit"]), outcomes.with_label_values(&["miss"]));
         let cache = Cache::new(settings.cache_entries, settings.cache_for);
-        Self { shared: Arc::new(Shared { instance, cache, blocks: Blocks::default(), store, metrics }), hits, misses }
+        Self {
+            shared: Arc::new(Shared { instance, cache, blocks: Blocks::default(), store, metrics }),
+            hits,
+            misses,
+        }
     }
 
     /// The users and sessions that are refused.

@@ -7,11 +7,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::embedded::Embedded;
-use super::redis::RedisStore;
 use super::audit::{Event, Head, Link};
 use super::block::{Block, Subject};
+use super::embedded::Embedded;
 use super::errand::{Errand, Settled};
+use super::redis::RedisStore;
 use super::{AddressFamily, KeyHash, KeyRecord, Page, Policy, Query, Revocation, StoreSettings};
 use crate::observe::Metrics;
 

@@ -20,9 +20,14 @@ pub(super) fn block(db: &mut Connection, block: &Block, event: &Event) -> Result
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let (kind, subject) = name(&block.subject);
     let (at, until) = (millis(block.at), block.until.map(millis));
-    transaction
-        .prepare_cached(BLOCK)?
-        .execute(params![block.instance, kind, subject, at, until, block.why])?;
+    transaction.prepare_cached(BLOCK)?.execute(params![
+        block.instance,
+        kind,
+        subject,
+        at,
+        until,
+        block.why
+    ])?;
     chain::add(&transaction, event)?;
     transaction.commit()
 }
@@ -55,7 +60,8 @@ fn read(row: &Row<'_>) -> Result<Block> {
     let subject = match kind.as_str() {
         "user" => Subject::User(subject),
         "session" => {
-            let digest = super::super::KeyHash::from_hex(&subject).ok_or_else(|| unreadable(2, "a digest"))?;
+            let digest =
+                super::super::KeyHash::from_hex(&subject).ok_or_else(|| unreadable(2, "a digest"))?;
             Subject::Session(*digest.as_bytes())
         }
         _ => return Err(unreadable(1, "a kind of block")),

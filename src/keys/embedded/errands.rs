@@ -54,8 +54,10 @@ pub(super) fn due(
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     let sql =
         format!("SELECT {FIELDS} FROM errands WHERE state = 'pending' AND due <= ?1 ORDER BY due LIMIT ?2");
-    let errands: Vec<Errand> =
-        transaction.prepare_cached(&sql)?.query_map(params![millis(now), most], read)?.collect::<Result<_>>()?;
+    let errands: Vec<Errand> = transaction
+        .prepare_cached(&sql)?
+        .query_map(params![millis(now), most], read)?
+        .collect::<Result<_>>()?;
     for errand in &errands {
         let (task, until) = (errand.task.as_str(), millis(until));
         transaction.prepare_cached(CLAIM)?.execute(params![errand.instance, errand.key_id, task, until])?;

@@ -117,14 +117,20 @@ impl RedisStore {
         let wrong = || StoreError::Refused("it does not keep what is written to it".to_owned());
         let (instance, hash) = (&*record.instance, &record.hash);
         self.write(record).await?;
-        let used = Use { instance: record.instance.clone(), hash: *hash, at: SystemTime::now() };
+        let used = Use {
+            instance: record.instance.clone(),
+            hash: *hash,
+            at: SystemTime::now(),
+            over: super::AddressFamily::Ipv4,
+            count: 1,
+        };
         // Twice, since only from the second on is the script called by its digest.
         self.advance(&[used.clone(), used]).await?;
         let found = self.record(instance, hash).await?.ok_or_else(wrong)?;
         if found.id != record.id || found.last_used_at.is_none() {
             return Err(wrong());
         }
-        let revocation = Revocation { at: SystemTime::now(), by: RevokedBy::Operator };
+        let revocation = Revocation::new(SystemTime::now(), RevokedBy::Operator);
         let revoked = self.bury(instance, &record.id, revocation).await?;
         if revoked == Some(*hash) { Ok(()) } else { Err(wrong()) }
     }
@@ -149,20 +155,17 @@ impl KeyStore for RedisStore {
         Box::pin(self.record(instance, hash))
     }
 
-    fn learn<'a>(&'a self, record: &'a KeyRecord) -> Answer<'a, Learned> {
+    fn learn<'a>(&'a self, record: &'a KeyRecord, _: super::Admission<'a>) -> Answer<'a, Learned> {
         Box::pin(self.write(record))
     }
 
-    fn revoke<'a>(
-        &'a self,
-        instance: &'a str,
-        id: &'a str,
-        revocation: Revocation,
-    ) -> Answer<'a, Option<KeyHash>> {
-        Box::pin(self.bury(instance, id, revocation))
+    fn revoke<'a>(&'a self, ending: super::Ending<'a>) -> Answer<'a, Vec<KeyHash>> {
+        Box::pin(async move {
+            Ok(self.bury(ending.instance, ending.id, ending.revocation.clone()).await?.into_iter().collect())
+        })
     }
 
-    fn note_used<'a>(&'a self, uses: &'a [Use]) -> Answer<'a, ()> {
+    fn note_used<'a>(&'a self, _: &'a str, uses: &'a [Use]) -> Answer<'a, ()> {
         Box::pin(self.advance(uses))
     }
 
@@ -205,6 +208,57 @@ fn probe_record(hash: KeyHash) -> KeyRecord {
         issuer: Issuer::Gateway,
         created_at: None,
         last_used_at: None,
+        last_used_over: None,
+        policy: super::Policy::default(),
         revoked: None,
+    }
+}
+impl super::Ledger for RedisStore {
+    fn with_id<'a>(&'a self, _: &'a str, _: &'a str) -> Answer<'a, Vec<KeyRecord>> {
+        Box::pin(async { Err(StoreError::Refused("later".into())) })
+    }
+    fn list<'a>(&'a self, _: &'a super::Query, _: SystemTime) -> Answer<'a, super::Page> {
+        Box::pin(async { Err(StoreError::Refused("later".into())) })
+    }
+    fn amend<'a>(&'a self, _: super::Amendment<'a>) -> Answer<'a, super::Amended> {
+        Box::pin(async { Err(StoreError::Refused("later".into())) })
+    }
+    fn days_of<'a>(&'a self, _: &'a str, _: &'a KeyHash) -> Answer<'a, Vec<super::Day>> {
+        Box::pin(async { Err(StoreError::Refused("later".into())) })
+    }
+    fn block<'a>(&'a self, _: &'a super::block::Block, _: &'a super::audit::Event) -> Answer<'a, ()> {
+        Box::pin(async { Err(StoreError::Refused("later".into())) })
+    }
+    fn unblock<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a super::block::Subject,
+        _: &'a super::audit::Event,
+    ) -> Answer<'a, bool> {
+        Box::pin(async { Err(StoreError::Refused("later".into())) })
+    }
+    fn blocks(&self, _: SystemTime) -> Answer<'_, Vec<super::block::Block>> {
+        Box::pin(async { Err(StoreError::Refused("later".into())) })
+    }
+    fn schedule<'a>(&'a self, _: &'a super::errand::Errand) -> Answer<'a, ()> {
+        Box::pin(async { Err(StoreError::Refused("later".into())) })
+    }
+    fn due(&self, _: SystemTime, _: SystemTime, _: usize) -> Answer<'_, Vec<super::errand::Errand>> {
+        Box::pin(async { Err(StoreError::Refused("later".into())) })
+    }
+    fn settle<'a>(&'a self, _: &'a super::errand::Errand, _: &'a super::errand::Settled) -> Answer<'a, ()> {
+        Box::pin(async { Err(StoreError::Refused("later".into())) })
+    }
+    fn errands_of<'a>(&'a self, _: &'a str, _: &'a str) -> Answer<'a, Vec<super::errand::Errand>> {
+        Box::pin(async { Err(StoreError::Refused("later".into())) })
+    }
+    fn record<'a>(&'a self, _: &'a super::audit::Event) -> Answer<'a, ()> {
+        Box::pin(async { Err(StoreError::Refused("later".into())) })
+    }
+    fn links(&self, _: u64, _: usize) -> Answer<'_, Vec<super::audit::Link>> {
+        Box::pin(async { Err(StoreError::Refused("later".into())) })
+    }
+    fn head(&self) -> Answer<'_, super::audit::Head> {
+        Box::pin(async { Err(StoreError::Refused("later".into())) })
     }
 }

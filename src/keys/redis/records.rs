@@ -74,8 +74,8 @@ pub(super) fn fields(record: &KeyRecord) -> Vec<(&'static str, String)> {
         ("issuer", Some(record.issuer.as_str().to_owned())),
         ("created_at", time(record.created_at)),
         ("last_used_at", time(record.last_used_at)),
-        (REVOKED_AT, time(record.revoked.map(|revoked| revoked.at))),
-        (REVOKED_BY, record.revoked.map(|revoked| revoked.by.as_str().to_owned())),
+        (REVOKED_AT, time(record.revoked.as_ref().map(|revoked| revoked.at))),
+        (REVOKED_BY, record.revoked.as_ref().map(|revoked| revoked.by.as_str().to_owned())),
     ]
     .into_iter()
     .filter_map(|(field, value)| Some((field, value?)))
@@ -103,7 +103,7 @@ pub(super) fn read(
         (None, None) => None,
         (Some(at), Some(by)) => {
             let by = RevokedBy::from_text(by).ok_or_else(|| unreadable(REVOKED_BY))?;
-            Some(Revocation { at, by })
+            Some(Revocation { at, by, who: None, why: None })
         }
         (Some(_), None) | (None, Some(_)) => return Err(unreadable("the revocation")),
     };
@@ -118,6 +118,8 @@ pub(super) fn read(
         issuer: Issuer::from_text(&text("issuer")?).ok_or_else(|| unreadable("issuer"))?,
         created_at: field_time("created_at")?,
         last_used_at: field_time("last_used_at")?.max(time("its last use", used)?),
+        last_used_over: None,
+        policy: super::super::Policy::default(),
         revoked,
     })
 }
@@ -143,7 +145,7 @@ mod tests {
     #[test]
     fn a_record_is_read_back_as_it_was_written() {
         let at = from_millis(1_795_384_639_021);
-        let revoked = at.map(|at| Revocation { at, by: RevokedBy::Mirror });
+        let revoked = at.map(|at| Revocation::new(at, RevokedBy::Mirror));
         for record in [
             record("a"),
             KeyRecord { user_email: None, created_at: None, last_used_at: at, revoked, ..record("b") },

@@ -1,0 +1,1 @@
+//! The rules of [`Keyring`], over a real embedded store.
