@@ -143,12 +143,7 @@ pub(super) fn probe(db: &mut Connection) -> Result<()> {
     Ok(())
 }
 
-fn insert(
-    db: &Connection,
-    record: &KeyRecord,
-    revoked: Option<&Revocation>,
-    now: SystemTime,
-) -> Result<()> {
+fn insert(db: &Connection, record: &KeyRecord, revoked: Option<&Revocation>, now: SystemTime) -> Result<()> {
     db.prepare_cached(INSERT)?.execute(params![
         &*record.instance,
         record.hash.as_bytes(),

@@ -43,8 +43,7 @@ impl RedisStore {
         whom: &Subject,
         event: &Event,
     ) -> Result<bool, StoreError> {
-        let change =
-            Change::new(event, UNBLOCK, vec![self.names.blocks()]).with(subject(instance, whom));
+        let change = Change::new(event, UNBLOCK, vec![self.names.blocks()]).with(subject(instance, whom));
         Ok(self.commit(change).await?.word == "done")
     }
 
@@ -54,9 +53,8 @@ impl RedisStore {
         let (held,): (Vec<(String, String)>,) = self.link.run(&pipeline).await?;
         let (mut blocks, mut over) = (Vec::with_capacity(held.len()), Vec::new());
         for (field, terms) in held {
-            let block = read(&field, &terms).ok_or_else(|| {
-                StoreError::Corrupt(format!("the block of {field} cannot be read"))
-            })?;
+            let block = read(&field, &terms)
+                .ok_or_else(|| StoreError::Corrupt(format!("the block of {field} cannot be read")))?;
             if block.until.is_some_and(|until| until <= now) {
                 over.extend([field, terms]);
             } else {

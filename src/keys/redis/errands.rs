@@ -117,7 +117,8 @@ mod tests {
             tries: 3,
             note: Some("no such key".to_owned()),
         };
-        let fields: Fields = write(&errand).into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let fields: Fields =
+            write(&errand).into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         assert_eq!(read(&fields), Some(errand));
         for (field, value) in [("task", "x"), ("state", "x"), ("due", "-1"), ("tries", "x")] {
             let mut fields = fields.clone();

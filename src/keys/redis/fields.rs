@@ -143,8 +143,7 @@ mod tests {
         });
         let policy = Policy { expires_at: at, read_only: true, ..Policy::default() };
         let sparse = KeyRecord { user_email: None, created_at: None, revoked, policy, ..record("b") };
-        let used =
-            KeyRecord { last_used_at: at, last_used_over: Some(AddressFamily::Ipv6), ..record("c") };
+        let used = KeyRecord { last_used_at: at, last_used_over: Some(AddressFamily::Ipv6), ..record("c") };
         for record in [record("a"), sparse, used] {
             let read = read(&record.instance, &record.hash, &map(&record), None);
             assert_eq!(read.expect("a record"), record);

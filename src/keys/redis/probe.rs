@@ -92,7 +92,8 @@ impl Trial {
     async fn keeps_a_block(&self) -> Result<bool, StoreError> {
         let Self { store, event, now, .. } = self;
         let subject = Subject::User(String::new());
-        let block = |subject, until| Block { instance: INSTANCE.to_owned(), subject, at: *now, until, why: None };
+        let block =
+            |subject, until| Block { instance: INSTANCE.to_owned(), subject, at: *now, until, why: None };
         store.refuse(&block(subject.clone(), None), event).await?;
         store.refuse(&block(Subject::Session([0; 32]), Some(*now)), event).await?;
         let blocks = store.all_blocks(*now).await?;

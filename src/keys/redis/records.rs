@@ -107,9 +107,8 @@ impl RedisStore {
         let Amendment { instance, hash, from, to, event } = amendment;
         let (mut expected, to) = (fields::policy_text(from)?, fields::policy_text(to)?);
         for _ in 0..AMEND_TRIES {
-            let change = Change::new(event, AMEND, vec![self.names.key(instance, hash)])
-                .with(&expected)
-                .with(&to);
+            let change =
+                Change::new(event, AMEND, vec![self.names.key(instance, hash)]).with(&expected).with(&to);
             let Outcome { word, text, .. } = self.commit(change).await?;
             let held = match word.as_str() {
                 "done" => return Ok(Amended::Done),
@@ -155,8 +154,7 @@ fn read(instance: &str, hash: &KeyHash, values: &[Value]) -> Result<Option<KeyRe
 
 fn read_hashes(index: &str, hashes: &[String]) -> Result<Vec<KeyHash>, StoreError> {
     let read = |hash: &String| {
-        KeyHash::from_hex(hash)
-            .ok_or_else(|| StoreError::Corrupt(format!("{index} has an unexpected field")))
+        KeyHash::from_hex(hash).ok_or_else(|| StoreError::Corrupt(format!("{index} has an unexpected field")))
     };
     hashes.iter().map(read).collect()
 }

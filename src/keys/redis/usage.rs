@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use ::redis::{Script, pipe};
 
-use super::super::store::{Day, StoreError, Use, day_of, millis};
 use super::super::KeyHash;
+use super::super::store::{Day, StoreError, Use, day_of, millis};
 use super::RedisStore;
 
 const NOTE_USED: &str = include_str!("scripts/note_used.lua");
