@@ -96,6 +96,12 @@ pub enum KeyError {
     Contended,
 }
 
+impl std::fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Keyring")
+    }
+}
+
 impl Keyring {
     /// All keys in that store.
     #[must_use]
