@@ -10,12 +10,16 @@ use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::api::{Admin, Check, Health};
+use crate::api::{self, Admin, Check, Door, Health};
 use crate::config::Config;
 use crate::gateway::{Gateway, Plan, run_errands};
-use crate::keys::{Keyring, Ledger, Usage};
+use crate::keys::{Keyring, Ledger, StoreSettings, Usage};
 use crate::observe::{Metrics, Observer};
 use crate::{keys, observe, server, upstream};
+
+mod desks;
+
+pub use desks::rest;
 
 /// How a gateway is run, besides its configuration.
 pub struct Run {
@@ -90,6 +94,7 @@ impl Parts {
         let signals = Signals::follow()?;
         let interval = config.keys.usage_interval;
         let listeners = config.server.listeners.clone();
+        let door = Arc::new(door(&config, &self.keyring)?);
         let gateway = {
             let (plan, usage) = (Arc::clone(&self.plan), Arc::clone(&self.usage));
             let (metrics, observer) = (Arc::clone(&self.metrics), Arc::clone(&self.observer));
@@ -100,15 +105,15 @@ impl Parts {
         };
         let admin = {
             let (token, metrics) = (config.admin.token.clone(), Arc::clone(&self.metrics));
-            let health = Arc::clone(&self.health);
+            let (health, door) = (Arc::clone(&self.health), Arc::clone(&door));
             server::start(admin_listener(&config.admin), Arc::clone(&self.metrics), move |_| {
-                Admin::new(token.clone(), Arc::clone(&metrics), Arc::clone(&health))
+                Admin::new(token.clone(), Arc::clone(&metrics), Arc::clone(&health), Arc::clone(&door))
             })
             .context("cannot open the admin listener")?
         };
         announce(&listeners, &gateway, &admin);
         (run.ready)(gateway.addresses());
-        let reload = || self.reload(&listeners, &gateway, &run.reload);
+        let reload = || self.reload(&listeners, &gateway, &door, &run.reload);
         let upkeep = tokio::spawn(upkeep(Arc::clone(&self.keyring), Arc::clone(&self.plan)));
         self.until_told_to_stop(signals, interval, reload).await;
         upkeep.abort();
@@ -138,7 +143,13 @@ impl Parts {
     }
 
     /// Takes a new configuration where it is a good one; a bad one changes nothing.
-    fn reload(&self, listeners: &[server::ListenerSettings], gateway: &server::Running, reload: &Reload) {
+    fn reload(
+        &self,
+        listeners: &[server::ListenerSettings],
+        gateway: &server::Running,
+        door: &Door,
+        reload: &Reload,
+    ) {
         self.observer.reopen();
         let config = match reload() {
             Ok(config) => config,
@@ -157,6 +168,7 @@ impl Parts {
         self.health.watch(checks(&config, &self.store));
         let plan = Plan::new(&config.gateway, &self.keyring);
         self.plan.store(Arc::new(plan));
+        door.replace(rest(&config, &self.keyring));
         tracing::info!(
             "configuration reloaded: instances, secrets and certificates; other parts need a restart"
         );
@@ -223,6 +235,21 @@ fn admin_listener(settings: &crate::api::Settings) -> server::Settings {
         max_headers: 64,
         max_concurrent_streams: 16,
     }
+}
+
+/// The way to the admin API. Where no token is configured and the store is a file of this machine, the
+/// token is in a file beside it: who may read the store may do everything anyway.
+fn door(config: &Config, keyring: &Arc<Keyring>) -> anyhow::Result<Door> {
+    let token = match (&config.admin.token, &config.keys.store) {
+        (Some(token), _) => Some(token.clone()),
+        (None, StoreSettings::Embedded { path }) => {
+            let path = api::token_beside(path);
+            let token = api::own_token(&path);
+            Some(token.with_context(|| format!("cannot use the admin token {}", path.display()))?)
+        }
+        (None, StoreSettings::Redis { .. }) => None,
+    };
+    Ok(Door::new(token.as_ref(), rest(config, keyring)))
 }
 
 /// Says where to connect, one line a listener.

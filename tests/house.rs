@@ -33,7 +33,7 @@ const EXCEPTIONS: &[(&str, &str)] = &[];
 const CRATES: &[(&str, &[&str])] = &[
     ("redis", &["keys/redis/", "keys/mod.rs"]),
     ("rusqlite", &["keys/embedded/"]),
-    ("jsonwebtoken", &["auth/jwt"]),
+    ("jsonwebtoken", &["auth/jwt", "auth/mint"]),
     ("hyper::client", &["upstream/"]),
     ("anyhow", &["cli/", "app"]),
 ];

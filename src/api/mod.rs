@@ -1,12 +1,18 @@
-//! The admin listener: health and metrics.
+//! The admin listener: health, metrics and the admin API.
 //!
 //! It has a listener of its own and is never reached through those of the gateway. Knows no sockets.
 
 mod admin;
+mod door;
 mod health;
+mod rest;
+mod token;
 
 pub use admin::Admin;
+pub use door::Door;
 pub use health::{Check, Health};
+pub use rest::{Caller, Client, Desk, DeskError, Later, MakeKey, NewKeyThere, ROOT, ReadSession, Rest};
+pub use token::{own_token, token_beside};
 
 use std::net::SocketAddr;
 

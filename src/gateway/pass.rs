@@ -336,6 +336,9 @@ async fn forward(
         },
     };
     note.edit(|record| record.upstream = Some(started.elapsed()));
+    if let Ok(answer) = &sent {
+        mirror::issued(way.instance, answer).await;
+    }
     sent
 }
 

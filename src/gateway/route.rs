@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     fn open(method: &Method, path: &str) -> bool {
-        classify(method, path) == Ok(Route::Open)
+        classify(method, path).is_ok_and(|route| route.is_open())
     }
 
     #[test]
@@ -297,6 +297,29 @@ mod tests {
         }
         for path in ["/api/api-keys/a/b", "/api/api-keys/", "/api/api-keys/%zz", "/api/api-keys/%ff"] {
             assert_eq!(classify(&Method::DELETE, path), Ok(Route::Protected), "{path}");
+        }
+    }
+
+    #[test]
+    fn every_way_in_which_keys_and_sessions_end_is_recognised() {
+        let user = || "u 1".to_owned();
+        for (method, path, route) in [
+            ("POST", "/api/admin/security/revoke-all-api-keys/u%201", Route::RevokeAllKeys(user())),
+            ("POST", "/API/Admin/Security/Revoke-All-Api-Keys/u%201/", Route::RevokeAllKeys(user())),
+            ("POST", "/api/admin/users/u%201/regenerate-api-key", Route::RevokeAllKeys(user())),
+            ("POST", "/api/admin/users/u%201/REGENERATE-API-KEY/", Route::RevokeAllKeys(user())),
+            ("DELETE", "/api/admin/users/u%201", Route::DeleteUser(user())),
+            ("DELETE", "/api/auth/account/", Route::DeleteAccount),
+            ("POST", "/api/auth/logout", Route::SignOut),
+            ("GET", "/api/admin/users/u%201", Route::Protected),
+            ("POST", "/api/admin/users/u%201/other", Route::Protected),
+            ("POST", "/api/admin/security/revoke-all-api-keys", Route::Protected),
+            ("POST", "/api/admin/security/suspend/u%201", Route::Protected),
+            ("DELETE", "/api/admin/users/u%201/x", Route::Protected),
+            ("DELETE", "/api/admin/users/", Route::Protected),
+        ] {
+            let method = Method::from_bytes(method.as_bytes()).expect("a method");
+            assert_eq!(classify(&method, path), Ok(route), "{method} {path}");
         }
     }
 }

@@ -57,6 +57,8 @@ pub enum Refusal {
     NotFound,
     /// The admin listener's own credential is missing or wrong.
     AdminUnauthorized,
+    /// The admin API has no token, so nobody may use it.
+    AdminClosed,
     /// The gateway itself is at fault.
     Internal,
 }
@@ -132,6 +134,9 @@ impl Refusal {
             Self::NotFound => (404, "NOT_FOUND", "Endpoint not found", None, None),
             Self::AdminUnauthorized => {
                 (401, "UNAUTHORIZED", "Admin token missing or wrong", NO_CREDENTIAL, None)
+            }
+            Self::AdminClosed => {
+                (403, "FORBIDDEN", "The admin API needs a token: set admin.token_file", None, None)
             }
             Self::Internal => (500, "INTERNAL_ERROR", "Internal server error", None, None),
         };

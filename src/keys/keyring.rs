@@ -96,6 +96,12 @@ pub enum KeyError {
     Contended,
 }
 
+impl std::fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Keyring")
+    }
+}
+
 impl Keyring {
     /// All keys in that store.
     #[must_use]
@@ -354,6 +360,24 @@ impl Keyring {
         let (subject, until) = (Subject::Session(session.digest), Some(session.until));
         let block = Block { instance: instance.to_owned(), subject, at: event.at, until, why: None };
         self.block(block, event).await
+    }
+
+    /// Accepts an ended session's token again, since its instance has just given it out anew. Tokens have no
+    /// number of their own: who signs out and in within one second is given the same one.
+    ///
+    /// # Errors
+    /// Where the store could not write it.
+    pub async fn resume_session(&self, instance: &str, digest: [u8; 32]) -> Result<(), StoreError> {
+        let keys = self.of(instance);
+        if !keys.blocks().has_session(&digest, SystemTime::now()) {
+            return Ok(());
+        }
+        let event = about(&Actor::gateway(), Action::SessionResumed, instance);
+        let subject = Subject::Session(digest);
+        let _blocking = self.blocking.lock().await;
+        self.store.unblock(instance, &subject, &event).await?;
+        keys.blocks().lift(&subject);
+        Ok(())
     }
 
     async fn block(&self, block: Block, event: Event) -> Result<(), StoreError> {

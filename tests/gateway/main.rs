@@ -12,6 +12,8 @@ mod framing;
 mod hosts;
 mod journey;
 mod last_use;
+mod mirror;
+mod registry;
 mod reload;
 mod revocation;
 mod routes;
