@@ -16,8 +16,8 @@ use super::RedisStore;
 const WALK: &str = include_str!("scripts/walk.lua");
 /// Members that a script looks at in one go: a few milliseconds.
 const LOOKS: usize = 2_000;
-/// The same where the script has to look at last uses, too.
-const LOOKS_AT_USES: usize = 500;
+/// The same where the script has to look up last uses, too.
+const LOOKS_AT_USES: usize = 250;
 /// Bytes of a place: time, hash.
 const TIME: usize = 8;
 const FIXED: usize = 40;
@@ -92,7 +92,7 @@ impl RedisStore {
         pipeline.cmd("EVAL").arg(WALK).arg(1).arg(&list).arg(start).arg(looks).arg(wanted);
         pipeline.arg(query.instance.as_deref().unwrap_or_default()).arg(text).arg(marks);
         pipeline.arg(query.unused_since.map(|since| millis(since).to_string()).unwrap_or_default());
-        pipeline.arg(self.names.usages());
+        pipeline.arg(self.names.usages()).arg(self.names.keys());
         let ((places, rest),): ((Vec<Vec<u8>>, Vec<u8>),) = self.link.run(&pipeline).await?;
         let read = |place: &Vec<u8>| {
             read_place(place).ok_or_else(|| StoreError::Corrupt(format!("{list} has an unexpected member")))
