@@ -5,6 +5,7 @@
 
 mod cache;
 mod embedded;
+mod rate;
 mod record;
 mod redis;
 mod service;
@@ -13,6 +14,7 @@ mod token;
 mod usage;
 mod verdict;
 
+pub use rate::{Rate, RateError};
 pub use record::{ActiveKey, Issuer, KeyRecord, Label, Revocation, RevokedBy};
 pub use service::Keys;
 pub use store::{Answer, KeyStore, Learned, StoreError, Use, open};
