@@ -12,6 +12,7 @@ use arc_swap::ArcSwap;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::api::{Admin, Check, Health};
+use crate::auth::LimitState;
 use crate::config::Config;
 use crate::gateway::{Gateway, Plan};
 use crate::keys::{KeyStore, Keys, Usage};
@@ -58,6 +59,7 @@ struct Parts {
     metrics: Arc<Metrics>,
     store: Arc<dyn KeyStore>,
     keyring: Keyring,
+    counted: Arc<LimitState>,
     plan: Arc<ArcSwap<Plan>>,
     usage: Arc<Usage>,
     observer: Arc<Observer>,
@@ -93,12 +95,14 @@ impl Parts {
             metrics: Arc::clone(&metrics),
             known: Mutex::default(),
         };
-        let plan = Plan::new(&config.gateway, |instance| keyring.of(instance));
+        let counted = Arc::new(LimitState::new(&metrics));
+        let plan = Plan::new(&config.gateway, Arc::clone(&counted), |instance| keyring.of(instance));
         let observer =
             Observer::open(&config.observe, Arc::clone(&metrics)).context("cannot open the access log")?;
         Ok(Self {
             usage: Usage::new(Arc::clone(&metrics)),
             health: Arc::new(Health::new(checks(config, &store))),
+            counted,
             plan: Arc::new(ArcSwap::from_pointee(plan)),
             keyring,
             store,
@@ -175,10 +179,11 @@ impl Parts {
         }
         gateway.report_certificates();
         self.health.watch(checks(&config, &self.store));
-        let plan = Plan::new(&config.gateway, |instance| self.keyring.of(instance));
+        let counted = Arc::clone(&self.counted);
+        let plan = Plan::new(&config.gateway, counted, |instance| self.keyring.of(instance));
         self.plan.store(Arc::new(plan));
         tracing::info!(
-            "configuration reloaded: instances, secrets and certificates; other parts need a restart"
+            "configuration reloaded: instances, secrets, rate limits and certificates; other parts need a restart"
         );
     }
 

@@ -4,9 +4,11 @@
 
 mod identity;
 mod jwt;
+mod limit;
 mod verifier;
 
 pub use identity::{Identity, Method};
+pub use limit::{Admission, Claimant, LimitSettings, LimitState, Limits, Quota};
 pub use verifier::{Credential, Denied, Verifier};
 
 use zeroize::Zeroizing;

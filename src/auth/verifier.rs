@@ -1,18 +1,22 @@
 //! One instance's judgement of a credential.
 
+use std::cell::Cell;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::jwt::Sessions;
-use super::{Identity, Settings};
+use super::{Claimant, Identity, Settings};
 use crate::keys::{Adoption, KeyHash, KeyShape, Keys, LookupError, OwnerRefusal, Verdict};
 
 /// Why a credential is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
-    /// A session token that does not verify, or has expired.
+    /// A session token that does not verify.
     #[error("invalid session token")]
     InvalidToken,
+    /// A session token that was good once.
+    #[error("expired session token")]
+    ExpiredToken,
     /// Text that begins like an API key, but cannot be one.
     #[error("malformed API key")]
     MalformedKey,
@@ -37,6 +41,10 @@ pub enum Denied {
     /// Not known: the instance cannot say whose key it is.
     #[error("the instance cannot say whose key it is")]
     InstanceUnavailable,
+    /// Not known: too many bad credentials came from the same source, and to look this one up would be one
+    /// thing too many. Or known to be bad, as the ones before. Tells when to try again.
+    #[error("too many bad credentials from this source")]
+    Throttled(Duration),
 }
 
 impl From<OwnerRefusal> for Denied {
@@ -108,6 +116,7 @@ impl Verifier {
         &self,
         credential: Credential<'_>,
         now: SystemTime,
+        claimant: &Claimant<'_>,
         adopt: F,
     ) -> Result<Identity, Denied>
     where
@@ -117,12 +126,49 @@ impl Verifier {
         match credential {
             Credential::Token(token) => self.session(token, now),
             Credential::MalformedKey => Err(Denied::MalformedKey),
-            Credential::Key(hash) => match self.keys.verdict(&hash, adopt).await {
-                Ok(verdict) => judge(verdict),
-                Err(LookupError::Store(_)) => Err(Denied::StoreUnavailable),
-                Err(LookupError::Adopt(denied)) => Err(*denied),
-            },
+            Credential::Key(hash) if claimant.is_penalised() => self.rationed(&hash, claimant, adopt).await,
+            Credential::Key(hash) => self.key(&hash, adopt).await,
         }
+    }
+
+    async fn key<F, Fut>(&self, hash: &KeyHash, adopt: F) -> Result<Identity, Denied>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<Adoption, Denied>>,
+    {
+        match self.keys.verdict(hash, adopt).await {
+            Ok(verdict) => judge(verdict),
+            Err(LookupError::Store(_)) => Err(Denied::StoreUnavailable),
+            Err(LookupError::Adopt(denied)) => Err(*denied),
+        }
+    }
+
+    /// Judges a key for a penalised source: as always where this process has met the key, else as long as
+    /// the source's rations last.
+    async fn rationed<F, Fut>(
+        &self,
+        hash: &KeyHash,
+        claimant: &Claimant<'_>,
+        adopt: F,
+    ) -> Result<Identity, Denied>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<Adoption, Denied>>,
+    {
+        if self.keys.is_stranger(hash).await {
+            claimant.look_up()?;
+        }
+        // Whoever asks for the same key at the same time, from elsewhere, must not get this source's refusal.
+        let withheld = Cell::new(None);
+        let ask = || async {
+            if let Err(denied) = claimant.adopt() {
+                withheld.set(Some(denied));
+                return Ok(Adoption::Withheld);
+            }
+            adopt().await
+        };
+        let verdict = self.key(hash, ask).await;
+        withheld.get().map_or(verdict, Err)
     }
 
     /// Judges a credential by what is known already: nobody is asked about an unknown key.
@@ -133,14 +179,17 @@ impl Verifier {
         &self,
         credential: Credential<'_>,
         now: SystemTime,
+        claimant: &Claimant<'_>,
     ) -> Result<Identity, Denied> {
         match credential {
             Credential::Token(token) => self.session(token, now),
             Credential::MalformedKey => Err(Denied::MalformedKey),
-            Credential::Key(hash) => match self.keys.known(&hash).await {
-                Ok(verdict) => judge(verdict),
-                Err(_) => Err(Denied::StoreUnavailable),
-            },
+            Credential::Key(hash) => {
+                if self.keys.is_stranger(&hash).await {
+                    claimant.look_up_on_open_route()?;
+                }
+                self.keys.known(&hash).await.map_or(Err(Denied::StoreUnavailable), judge)
+            }
         }
     }
 
@@ -159,6 +208,9 @@ fn judge(verdict: Verdict) -> Result<Identity, Denied> {
         Verdict::Refused(refusal) => Err(refusal.into()),
     }
 }
+
+#[cfg(test)]
+mod ration_tests;
 
 #[cfg(test)]
 mod tests {

@@ -6,6 +6,7 @@ mod adopt;
 mod authority;
 mod credential;
 mod denial;
+mod limits;
 mod mirror;
 mod network;
 mod origin;
@@ -36,6 +37,8 @@ pub struct Settings {
     pub trusted_proxies: Vec<Network>,
     /// The most content that a request may have.
     pub max_body_bytes: u64,
+    /// How much keys and addresses may do.
+    pub limits: auth::LimitSettings,
 }
 
 /// One OpenBin instance.

@@ -13,14 +13,15 @@ use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 
 use super::denial::{Stop, told};
+use super::limits::Standing;
 use super::origin::Origin;
 use super::plan::{Instance, Plan};
 use super::recorded::{Note, Recorded};
 use super::request_id::{RequestId, RequestIds};
-use super::route::{Route, classify};
+use super::route::{Route, classify, is_endpoint};
 use super::stamp::{Stamp, remove_hop_by_hop, stamp};
 use super::{adopt, authority, credential, mirror};
-use crate::auth::{self, Denied, Identity};
+use crate::auth::{self, Denied, Identity, Limits};
 use crate::http::header::X_REQUEST_ID;
 use crate::http::{Abort, Body, Handler, Peer, Refusal, RequestBody, reply};
 use crate::keys::{Token, UsageShard};
@@ -45,17 +46,20 @@ struct View {
     upstreams: Vec<Rc<Upstream>>,
 }
 
-/// Where a request goes.
+/// Where a request goes, and within which limits.
 struct Way<'v> {
+    limits: &'v Limits,
     instance: &'v Arc<Instance>,
     upstream: &'v Rc<Upstream>,
 }
 
-/// A request's head fields that are needed after the request has been handed on.
+/// What is known of a request besides itself.
 struct Arrival {
     id: RequestId,
     origin: Origin,
     at: SystemTime,
+    started: Instant,
+    standing: Standing,
 }
 
 impl Gateway {
@@ -87,8 +91,15 @@ impl Gateway {
         note.edit(|record| record.instance = Some(Arc::clone(&way.instance.name)));
         let target = take_target(&mut request)?;
         let route = classify(request.method(), target.path())?;
+        let counts = is_endpoint(target.path());
+        if counts {
+            arrival.standing.within_address_limit(way.limits, note)?;
+        }
         let identity = self.identify(&way, &request, &route, arrival, note).await?;
         self.note_use(identity.as_ref(), arrival, note);
+        if counts && let Some(identity) = &identity {
+            arrival.standing.within_key_limit(way.limits, identity, note)?;
+        }
         let mut request = limited(request, view.plan.max_body_bytes, note)?;
         *request.uri_mut() = Uri::from(target);
         let ours = Stamp { identity: identity.as_ref(), origin: arrival.origin, authority, id: arrival.id };
@@ -119,10 +130,11 @@ impl Gateway {
         let credential = auth::Credential::of(&text);
         note.edit(|record| record.credential = kind(credential));
         let verifier = &way.instance.verifier;
+        let claimant = arrival.standing.claimant(way.limits);
         let verdict = if open {
-            verifier.verify_known(credential, arrival.at).await
+            verifier.verify_known(credential, arrival.at, &claimant).await
         } else {
-            verifier.verify(credential, arrival.at, || adopt_key(way, &text)).await
+            verifier.verify(credential, arrival.at, &claimant, || adopt_key(way, &text)).await
         };
         match verdict {
             Ok(identity) => {
@@ -134,7 +146,10 @@ impl Gateway {
                 Ok(None)
             }
             Err(denied) => {
-                let (refusal, outcome) = told(denied);
+                let blamed = claimant.blame(denied);
+                // A token costs no look-up, and OpenBin's page renews its session after a 401 only.
+                let of_page = denied == Denied::InvalidToken && !credential::is_bearer(request.headers());
+                let (refusal, outcome) = told(if of_page { denied } else { blamed });
                 note.edit(|record| record.outcome = outcome);
                 Err(refusal)
             }
@@ -168,7 +183,7 @@ impl Gateway {
 
     fn begin(&self, request: &Request<Incoming>, arrival: &Arrival) -> Note {
         let record = Record {
-            started: Instant::now(),
+            started: arrival.started,
             request_id: arrival.id.0,
             client: arrival.origin.address,
             instance: None,
@@ -195,11 +210,10 @@ impl Handler for Gateway {
 
     async fn handle(&self, request: Request<Incoming>, peer: &Peer) -> Result<Response<Self::Body>, Abort> {
         let view = self.view();
-        let arrival = Arrival {
-            id: self.ids.next(),
-            origin: Origin::of(peer, request.headers(), &view.plan.trusted_proxies),
-            at: SystemTime::now(),
-        };
+        let started = Instant::now();
+        let origin = Origin::of(peer, request.headers(), &view.plan.trusted_proxies);
+        let standing = Standing::new(origin.address, started);
+        let arrival = Arrival { id: self.ids.next(), origin, at: SystemTime::now(), started, standing };
         let mut note = self.begin(&request, &arrival);
         let version = request.version();
         let mut response = match self.pass(&view, request, peer, &arrival, &mut note).await {
@@ -208,6 +222,7 @@ impl Handler for Gateway {
             Err(Stop::BrokenOff) => return Err(Abort),
         };
         response.headers_mut().insert(X_REQUEST_ID, arrival.id.header());
+        arrival.standing.tell(response.headers_mut());
         note.edit(|record| record.status = Some(response.status().as_u16()));
         Ok(response.map(|body| Recorded::new(body, note)))
     }
@@ -231,7 +246,7 @@ impl View {
         let place = self.plan.place_of(host).ok_or(Refusal::Misdirected)?;
         let instance = self.plan.instances().get(place).ok_or(Refusal::Misdirected)?;
         let upstream = self.upstreams.get(place).ok_or(Refusal::Misdirected)?;
-        Ok(Way { instance, upstream })
+        Ok(Way { limits: &self.plan.limits, instance, upstream })
     }
 }
 

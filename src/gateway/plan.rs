@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{InstanceSettings, Network, Settings};
-use crate::auth::Verifier;
+use crate::auth::{LimitState, Limits, Verifier};
 use crate::http::Cors;
 use crate::keys::{Issuer, Keys};
 use crate::upstream;
@@ -17,6 +17,7 @@ pub struct Plan {
     for_every_host: Option<usize>,
     pub(super) trusted_proxies: Vec<Network>,
     pub(super) max_body_bytes: u64,
+    pub(super) limits: Limits,
 }
 
 /// One OpenBin instance, ready to judge credentials for.
@@ -30,14 +31,16 @@ pub struct Instance {
 }
 
 impl Plan {
-    /// Makes a plan; `keys` gives each instance's keys by its name, so that they outlive a reload.
-    pub fn new(settings: &Settings, keys: impl Fn(&Arc<str>) -> Arc<Keys>) -> Self {
+    /// Makes a plan; `keys` gives each instance's keys by its name, so that they outlive a reload, as what
+    /// was counted against limits does.
+    pub fn new(settings: &Settings, counted: Arc<LimitState>, keys: impl Fn(&Arc<str>) -> Arc<Keys>) -> Self {
         let mut plan = Self {
             instances: Vec::with_capacity(settings.instances.len()),
             by_host: HashMap::new(),
             for_every_host: None,
             trusted_proxies: settings.trusted_proxies.clone(),
             max_body_bytes: settings.max_body_bytes,
+            limits: Limits::new(settings.limits, counted),
         };
         for (index, instance) in settings.instances.iter().enumerate() {
             if instance.hosts.is_empty() {

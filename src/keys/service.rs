@@ -82,6 +82,12 @@ impl Keys {
         Box::pin(self.shared.cache.load(hash, Purpose::Answer { asked_at }, load)).await.map_err(of_store)
     }
 
+    /// Whether this process has not met the key, so that judging it takes a look-up which no earlier good
+    /// use speaks for. A key that was good here is none, however long ago it was looked up.
+    pub async fn is_stranger(&self, hash: &KeyHash) -> bool {
+        self.shared.cache.is_stranger(hash, Instant::now()).await
+    }
+
     /// Takes note of a key that was seen created.
     ///
     /// # Errors
@@ -135,6 +141,7 @@ impl Shared {
             Adoption::Owned(record) => self.write(KeyRecord { hash: *hash, ..record }).await?,
             Adoption::Unknown => Verdict::Unknown,
             Adoption::Refused(refusal) => Verdict::Refused(refusal),
+            Adoption::Withheld => return Ok(Finding::Unsettled),
         };
         Ok(Finding::Settled(verdict))
     }
