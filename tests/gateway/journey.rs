@@ -22,7 +22,8 @@ async fn house() -> House {
     let sample = SampleOptions { users, secret: jwt::SECRET.to_owned(), ..SampleOptions::default() };
     let openbin = OpenBin::start(Options { sample, ..Options::default() });
     let user = openbin.sample.user_id(EMAIL).expect("Ann");
-    let gateway = Setup::of_instances(vec![Instance::at(openbin.address)]).start().await;
+    let setup = Setup::of_instances(vec![Instance::at(openbin.address)]);
+    let gateway = setup.with("limits: { bad_credentials: off }").start().await;
     House { openbin, gateway, user }
 }
 
