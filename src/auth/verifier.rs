@@ -126,48 +126,37 @@ impl Verifier {
         match credential {
             Credential::Token(token) => self.session(token, now),
             Credential::MalformedKey => Err(Denied::MalformedKey),
-            Credential::Key(hash) if claimant.is_penalised() => self.rationed(&hash, claimant, adopt).await,
-            Credential::Key(hash) => self.key(&hash, adopt).await,
+            Credential::Key(hash) => self.key(&hash, claimant, adopt).await,
         }
     }
 
-    async fn key<F, Fut>(&self, hash: &KeyHash, adopt: F) -> Result<Identity, Denied>
+    /// Judges a key: where its source is penalised and this process has not met it, as long as the source's
+    /// rations last.
+    async fn key<F, Fut>(&self, hash: &KeyHash, claimant: &Claimant<'_>, adopt: F) -> Result<Identity, Denied>
     where
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<Adoption, Denied>>,
     {
-        match self.keys.verdict(hash, adopt).await {
-            Ok(verdict) => judge(verdict),
-            Err(LookupError::Store(_)) => Err(Denied::StoreUnavailable),
-            Err(LookupError::Adopt(denied)) => Err(*denied),
-        }
-    }
-
-    /// Judges a key for a penalised source: as always where this process has met the key, else as long as
-    /// the source's rations last.
-    async fn rationed<F, Fut>(
-        &self,
-        hash: &KeyHash,
-        claimant: &Claimant<'_>,
-        adopt: F,
-    ) -> Result<Identity, Denied>
-    where
-        F: FnOnce() -> Fut,
-        Fut: Future<Output = Result<Adoption, Denied>>,
-    {
-        if self.keys.is_stranger(hash).await {
+        if claimant.is_penalised() && self.keys.is_stranger(hash).await {
             claimant.look_up()?;
         }
         // Whoever asks for the same key at the same time, from elsewhere, must not get this source's refusal.
         let withheld = Cell::new(None);
         let ask = || async {
-            if let Err(denied) = claimant.adopt() {
+            // Looked at again: while the store was asked, a flood's first keys may have turned out bad.
+            if claimant.is_penalised()
+                && let Err(denied) = claimant.adopt()
+            {
                 withheld.set(Some(denied));
                 return Ok(Adoption::Withheld);
             }
             adopt().await
         };
-        let verdict = self.key(hash, ask).await;
+        let verdict = match self.keys.verdict(hash, ask).await {
+            Ok(verdict) => judge(verdict),
+            Err(LookupError::Store(_)) => Err(Denied::StoreUnavailable),
+            Err(LookupError::Adopt(denied)) => Err(*denied),
+        };
         withheld.get().map_or(verdict, Err)
     }
 

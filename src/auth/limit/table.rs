@@ -35,10 +35,11 @@ impl Table {
     pub(super) fn change<T>(&self, name: u64, change: impl FnOnce(&mut Bucket) -> T) -> T {
         let mut set = self.set(name);
         let slot = set.as_mut().and_then(|set| {
-            let place = set.iter_mut().min_by_key(|slot| (slot.name != name, slot.bucket))?;
-            if place.name != name {
-                *place = Slot { name, ..Slot::default() };
+            if let Some(place) = set.iter().position(|slot| slot.name == name) {
+                return set.get_mut(place);
             }
+            let place = set.iter_mut().min_by_key(|slot| slot.bucket)?;
+            *place = Slot { name, ..Slot::default() };
             Some(place)
         });
         change(slot.map_or(&mut Bucket::default(), |slot| &mut slot.bucket))
