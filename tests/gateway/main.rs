@@ -12,6 +12,7 @@ mod framing;
 mod hosts;
 mod journey;
 mod last_use;
+mod limits;
 mod mirror;
 mod registry;
 mod reload;
