@@ -4,7 +4,7 @@
 //! is never taken for a no.
 
 use std::rc::Rc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
@@ -88,7 +88,7 @@ async fn questions(upstream: &Rc<Upstream>, instance: &Instance, key: &Token) ->
         prefix: key.prefix().to_owned(),
         issuer: Issuer::Openbin,
         created_at: None,
-        last_used_at: Some(SystemTime::now()),
+        last_used_at: None,
         last_used_over: None,
         policy: Policy::default(),
         revoked: None,
