@@ -121,6 +121,12 @@ impl Keys {
         Box::pin(self.shared.cache.load(hash, Purpose::Answer { asked_at }, load)).await.map_err(of_store)
     }
 
+    /// Whether this process has not met the key, so that judging it takes a look-up which no earlier good
+    /// use speaks for. A key that was good here is none, however long ago it was looked up.
+    pub async fn is_stranger(&self, hash: &KeyHash) -> bool {
+        self.shared.cache.is_stranger(hash, Instant::now()).await
+    }
+
     /// Takes in a key. What the store knows already stays, and a tombstone wins.
     ///
     /// # Errors
@@ -129,9 +135,15 @@ impl Keys {
         let hash = news.record.hash;
         let mut learned = Learned::Revoked;
         let outcome = &mut learned;
+        // Imports come by the hundred thousand, and push nothing out that is in use.
+        let remembered = (news.action != Action::KeyImported).then(|| news.record.clone());
         let load = || async move {
             *outcome = self.shared.write(news).await?;
-            Ok(Finding::Changed)
+            let settled = |record| Finding::Settled(Verdict::of(record));
+            Ok(match outcome {
+                Learned::Written => remembered.map_or(Finding::Changed, settled),
+                Learned::Known(_) | Learned::Revoked | Learned::TooMany => Finding::Changed,
+            })
         };
         // Where a tombstone is remembered, the store is not even asked.
         Box::pin(self.shared.cache.load(&hash, Purpose::Learn, load)).await.map_err(of_store)?;
@@ -212,6 +224,7 @@ impl Shared {
             }
             Adoption::Unknown => Verdict::Unknown,
             Adoption::Refused(refusal) => Verdict::Refused(refusal),
+            Adoption::Withheld => return Ok(Finding::Unsettled),
         };
         Ok(Finding::Settled(verdict))
     }

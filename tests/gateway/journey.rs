@@ -26,7 +26,8 @@ async fn house_with(line: &str) -> House {
     let sample = SampleOptions { users, secret: jwt::SECRET.to_owned(), ..SampleOptions::default() };
     let openbin = OpenBin::start(Options { sample, ..Options::default() });
     let user = openbin.sample.user_id(EMAIL).expect("Ann");
-    let gateway = Setup::of_instances(vec![Instance::at(openbin.address).with(line)]).start().await;
+    let setup = Setup::of_instances(vec![Instance::at(openbin.address).with(line)]);
+    let gateway = setup.with("limits: { bad_credentials: off }").start().await;
     House { openbin, gateway, user }
 }
 
