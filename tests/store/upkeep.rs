@@ -89,7 +89,11 @@ pub async fn an_errand_is_given_out_once_until_its_time_comes_again(backend: &Ba
     let errand = Errand { user_email: None, ..errand("k", 10) };
     schedule(backend, &errand).await;
     assert_eq!(due(backend, 9, 20).await, []);
-    assert_eq!(due(backend, 10, 20).await, std::slice::from_ref(&errand), "as it was before it was given out");
+    assert_eq!(
+        due(backend, 10, 20).await,
+        std::slice::from_ref(&errand),
+        "as it was before it was given out"
+    );
     assert_eq!(due(backend, 19, 30).await, []);
     let again = Errand { due: at(20), tries: 1, ..errand.clone() };
     assert_eq!(errands_of(backend, "k").await, std::slice::from_ref(&again));
