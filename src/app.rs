@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::api::{self, Admin, Check, Door, Health};
+use crate::auth::LimitState;
 use crate::config::Config;
 use crate::gateway::{Gateway, Plan, run_errands};
 use crate::keys::{Keyring, Ledger, StoreSettings, Usage};
@@ -63,6 +64,7 @@ struct Parts {
     metrics: Arc<Metrics>,
     store: Arc<dyn Ledger>,
     keyring: Arc<Keyring>,
+    counted: Arc<LimitState>,
     plan: Arc<ArcSwap<Plan>>,
     usage: Arc<Usage>,
     observer: Arc<Observer>,
@@ -74,7 +76,8 @@ impl Parts {
         let metrics = Arc::new(Metrics::new().context("cannot register the metrics")?);
         let store = keys::open(&config.keys.store).await.context("cannot open the key store")?;
         let keyring = Arc::new(Keyring::new(config.keys.clone(), Arc::clone(&store), Arc::clone(&metrics)));
-        let plan = Plan::new(&config.gateway, &keyring);
+        let counted = Arc::new(LimitState::new(&metrics));
+        let plan = Plan::new(&config.gateway, &counted, &keyring);
         if let Err(error) = keyring.refresh_blocks().await {
             tracing::warn!(%error, "blocked users and ended sessions are not known yet");
         }
@@ -83,6 +86,7 @@ impl Parts {
         Ok(Self {
             usage: Usage::new(Arc::clone(&metrics)),
             health: Arc::new(Health::new(checks(config, &store))),
+            counted,
             plan: Arc::new(ArcSwap::from_pointee(plan)),
             keyring,
             store,
@@ -168,11 +172,11 @@ impl Parts {
         }
         gateway.report_certificates();
         self.health.watch(checks(&config, &self.store));
-        let plan = Plan::new(&config.gateway, &self.keyring);
+        let plan = Plan::new(&config.gateway, &self.counted, &self.keyring);
         self.plan.store(Arc::new(plan));
         door.replace(rest(&config, &self.keyring));
         tracing::info!(
-            "configuration reloaded: instances, secrets and certificates; other parts need a restart"
+            "configuration reloaded: instances, secrets, rate limits and certificates; other parts need a restart"
         );
     }
 

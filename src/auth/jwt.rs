@@ -37,9 +37,12 @@ struct Verified {
 impl Verified {
     /// RFC 7519 §4.1.4 and §4.1.5, without leeway, in whole seconds as OpenBin counts them.
     #[allow(clippy::cast_precision_loss)] // Seconds since 1970 fit a double's 53 bits for ever.
-    fn holds_at(&self, now: u64) -> bool {
+    fn hold_at(&self, now: u64) -> Result<(), Denied> {
         let now = now as f64;
-        self.expires > now && self.not_before.is_none_or(|time| time <= now)
+        if self.not_before.is_some_and(|time| time > now) {
+            return Err(Denied::InvalidToken);
+        }
+        if self.expires > now { Ok(()) } else { Err(Denied::ExpiredToken) }
     }
 }
 
@@ -62,16 +65,16 @@ impl Sessions {
     pub(super) fn verify(&self, token: &[u8], now: u64) -> Result<Arc<Session>, Denied> {
         let digest: [u8; 32] = Sha256::digest(token).into();
         if let Some(verified) = self.verified.get(&digest) {
-            if verified.holds_at(now) {
-                return Ok(Arc::clone(&verified.session));
-            }
-            self.verified.invalidate(&digest);
-            return Err(Denied::InvalidToken);
+            return match verified.hold_at(now) {
+                Ok(()) => Ok(Arc::clone(&verified.session)),
+                Err(denied) => {
+                    self.verified.invalidate(&digest);
+                    Err(denied)
+                }
+            };
         }
         let verified = read(&self.claims(token)?, digest)?;
-        if !verified.holds_at(now) {
-            return Err(Denied::InvalidToken);
-        }
+        verified.hold_at(now)?;
         let session = Arc::clone(&verified.session);
         self.verified.insert(digest, Arc::new(verified));
         Ok(session)
@@ -154,8 +157,8 @@ mod tests {
     #[test]
     fn a_token_is_over_in_the_second_of_its_exp() {
         assert_eq!(verdict(&json!({"id": "u", "exp": NOW + 1})).as_deref(), Ok("u"));
-        assert_eq!(verdict(&json!({"id": "u", "exp": NOW})), Err(Denied::InvalidToken));
-        assert_eq!(verdict(&json!({"id": "u", "exp": NOW - 1})), Err(Denied::InvalidToken));
+        assert_eq!(verdict(&json!({"id": "u", "exp": NOW})), Err(Denied::ExpiredToken));
+        assert_eq!(verdict(&json!({"id": "u", "exp": NOW - 1})), Err(Denied::ExpiredToken));
         assert_eq!(verdict(&json!({"id": "u", "exp": NOW as f64 + 0.5})).as_deref(), Ok("u"));
     }
 
@@ -165,8 +168,8 @@ mod tests {
         let token = sign(&json!({"id": "u", "exp": NOW + 5, "nbf": NOW}), "s3cret");
         assert!(sessions.verify(token.as_bytes(), NOW).is_ok());
         assert!(sessions.verify(token.as_bytes(), NOW + 4).is_ok());
-        assert!(sessions.verify(token.as_bytes(), NOW + 5).is_err());
-        assert!(sessions.verify(token.as_bytes(), NOW - 1).is_err());
+        assert_eq!(sessions.verify(token.as_bytes(), NOW + 5).err(), Some(Denied::ExpiredToken));
+        assert_eq!(sessions.verify(token.as_bytes(), NOW - 1).err(), Some(Denied::InvalidToken));
     }
 
     #[test]
@@ -184,7 +187,7 @@ mod tests {
         assert_eq!(verdict(&json!({"id": "u"})), Err(Denied::InvalidToken));
         let early = json!({"id": "u", "exp": NOW + 9, "nbf": NOW + 1});
         assert_eq!(verdict(&early), Err(Denied::InvalidToken));
-        assert_eq!(verdict(&json!({"id": "u", "exp": -1})), Err(Denied::InvalidToken));
+        assert_eq!(verdict(&json!({"id": "u", "exp": -1})), Err(Denied::ExpiredToken));
     }
 
     #[test]

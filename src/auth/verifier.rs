@@ -1,18 +1,22 @@
 //! One instance's judgement of a credential.
 
+use std::cell::Cell;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::jwt::Sessions;
-use super::{Identity, Settings};
+use super::{Claimant, Identity, Settings};
 use crate::keys::{Adoption, Attempt, Breach, KeyHash, KeyShape, Keys, LookupError, OwnerRefusal, Verdict};
 
 /// Why a credential is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
-    /// A session token that does not verify, or has expired.
+    /// A session token that does not verify.
     #[error("invalid session token")]
     InvalidToken,
+    /// A session token that was good once.
+    #[error("expired session token")]
+    ExpiredToken,
     /// Text that begins like an API key, but cannot be one.
     #[error("malformed API key")]
     MalformedKey,
@@ -55,6 +59,10 @@ pub enum Denied {
     /// Not known: the instance cannot say whose key it is.
     #[error("the instance cannot say whose key it is")]
     InstanceUnavailable,
+    /// Not known: too many bad credentials came from the same source, and to look this one up would be one
+    /// thing too many. Or known to be bad, as the ones before. Tells when to try again.
+    #[error("too many bad credentials from this source")]
+    Throttled(Duration),
 }
 
 impl From<OwnerRefusal> for Denied {
@@ -137,6 +145,7 @@ impl Verifier {
         &self,
         credential: Credential<'_>,
         attempt: &Attempt<'_>,
+        claimant: &Claimant<'_>,
         adopt: F,
     ) -> Result<Identity, Denied>
     where
@@ -146,12 +155,44 @@ impl Verifier {
         match credential {
             Credential::Token(token) => self.session(token, attempt.at),
             Credential::MalformedKey => Err(Denied::MalformedKey),
-            Credential::Key(hash) => match self.keys.verdict(&hash, adopt).await {
-                Ok(verdict) => self.judge(verdict, attempt),
-                Err(LookupError::Store(_)) => Err(Denied::StoreUnavailable),
-                Err(LookupError::Adopt(denied)) => Err(*denied),
-            },
+            Credential::Key(hash) => self.key(&hash, attempt, claimant, adopt).await,
         }
+    }
+
+    /// Judges a key: where its source is penalised and this process has not met it, as long as the source's
+    /// rations last.
+    async fn key<F, Fut>(
+        &self,
+        hash: &KeyHash,
+        attempt: &Attempt<'_>,
+        claimant: &Claimant<'_>,
+        adopt: F,
+    ) -> Result<Identity, Denied>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<Adoption, Denied>>,
+    {
+        if claimant.is_penalised() && self.keys.is_stranger(hash).await {
+            claimant.look_up()?;
+        }
+        // Whoever asks for the same key at the same time, from elsewhere, must not get this source's refusal.
+        let withheld = Cell::new(None);
+        let ask = || async {
+            // Looked at again: while the store was asked, a flood's first keys may have turned out bad.
+            if claimant.is_penalised()
+                && let Err(denied) = claimant.adopt()
+            {
+                withheld.set(Some(denied));
+                return Ok(Adoption::Withheld);
+            }
+            adopt().await
+        };
+        let verdict = match self.keys.verdict(hash, ask).await {
+            Ok(verdict) => self.judge(verdict, attempt),
+            Err(LookupError::Store(_)) => Err(Denied::StoreUnavailable),
+            Err(LookupError::Adopt(denied)) => Err(*denied),
+        };
+        withheld.get().map_or(verdict, Err)
     }
 
     /// Judges a credential by what is known already: nobody is asked about an unknown key.
@@ -162,15 +203,29 @@ impl Verifier {
         &self,
         credential: Credential<'_>,
         attempt: &Attempt<'_>,
+        claimant: &Claimant<'_>,
     ) -> Result<Identity, Denied> {
         match credential {
             Credential::Token(token) => self.session(token, attempt.at),
             Credential::MalformedKey => Err(Denied::MalformedKey),
-            Credential::Key(hash) => match self.keys.known(&hash).await {
-                Ok(verdict) => self.judge(verdict, attempt),
-                Err(_) => Err(Denied::StoreUnavailable),
-            },
+            Credential::Key(hash) => {
+                if self.keys.is_stranger(&hash).await {
+                    claimant.look_up_on_open_route()?;
+                }
+                match self.keys.known(&hash).await {
+                    Ok(verdict) => self.judge(verdict, attempt),
+                    Err(_) => Err(Denied::StoreUnavailable),
+                }
+            }
         }
+    }
+
+    /// Judges a session token, and nothing else.
+    ///
+    /// # Errors
+    /// Why it is not accepted.
+    pub fn verify_session(&self, token: &str, at: SystemTime) -> Result<Identity, Denied> {
+        self.session(Redacted(token.as_bytes()), at)
     }
 
     fn session(&self, token: Redacted<'_>, at: SystemTime) -> Result<Identity, Denied> {
@@ -203,6 +258,9 @@ impl Verifier {
         Ok(Identity::key(key))
     }
 }
+
+#[cfg(test)]
+mod ration_tests;
 
 #[cfg(test)]
 mod tests {

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use hyper::header::{AUTHORIZATION, COOKIE, HeaderMap};
+use hyper::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderValue};
 
 use crate::http::Refusal;
 
@@ -22,11 +22,20 @@ pub(super) fn presented(headers: &HeaderMap) -> Result<Option<Cow<'_, [u8]>>, Re
     if fields.next().is_some() {
         return Err(Refusal::Ambiguous("More than one Authorization header"));
     }
-    // Node removes white space around a field's value before OpenBin sees it; HTTP/2 delivers it as sent.
-    if let Some(token) = first.and_then(|value| trim(value.as_bytes()).strip_prefix(BEARER)) {
-        return Ok(Some(Cow::Borrowed(token)));
+    match first.and_then(token_of) {
+        Some(token) => Ok(Some(Cow::Borrowed(token))),
+        None => access_cookie(headers),
     }
-    access_cookie(headers)
+}
+
+/// Whether a request's credential is not the cookie's.
+pub(super) fn is_bearer(headers: &HeaderMap) -> bool {
+    headers.get(AUTHORIZATION).and_then(token_of).is_some()
+}
+
+/// Node removes white space around a field's value before OpenBin sees it; HTTP/2 delivers it as sent.
+fn token_of(authorization: &HeaderValue) -> Option<&[u8]> {
+    trim(authorization.as_bytes()).strip_prefix(BEARER)
 }
 
 /// The first `openbin-access` cookie. HTTP/2 may split cookies over fields (RFC 9113 §8.2.3).

@@ -22,7 +22,7 @@ impl From<Refusal> for Stop {
 /// What a client is told of a denied credential, and how the denial is counted.
 pub(super) fn told(denied: Denied) -> (Refusal, Outcome) {
     match denied {
-        Denied::InvalidToken => (Refusal::InvalidToken, Outcome::InvalidToken),
+        Denied::InvalidToken | Denied::ExpiredToken => (Refusal::InvalidToken, Outcome::InvalidToken),
         Denied::MalformedKey => (Refusal::InvalidApiKey, Outcome::MalformedKey),
         Denied::UnknownKey => (Refusal::InvalidApiKey, Outcome::UnknownKey),
         Denied::RevokedKey => (Refusal::InvalidApiKey, Outcome::RevokedKey),
@@ -36,6 +36,7 @@ pub(super) fn told(denied: Denied) -> (Refusal, Outcome) {
         Denied::AccountSuspended => (Refusal::AccountSuspended, Outcome::AccountSuspended),
         Denied::PlanRestricted => (Refusal::PlanRestricted, Outcome::PlanRestricted),
         Denied::StoreUnavailable => (Refusal::StoreUnavailable, Outcome::StoreUnavailable),
+        Denied::Throttled(retry_after) => (Refusal::RateLimited { retry_after }, Outcome::RateLimited),
         Denied::InstanceUnavailable => (Refusal::UpstreamUnavailable, Outcome::InstanceUnavailable),
     }
 }

@@ -10,9 +10,10 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use http_body::Body as _;
 use http_body_util::BodyExt;
-use hyper::header::CONTENT_ENCODING;
+use hyper::header::{CONTENT_ENCODING, SET_COOKIE};
 use hyper::{Response, StatusCode};
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 
 use super::agent::Owner;
 use super::plan::Instance;
@@ -209,6 +210,19 @@ async fn confirm(instance: &Instance, key: &Arc<ActiveKey>) {
         Err(error) => {
             tracing::warn!(instance = &*instance.name, key_id = record.id, %error, "the instance refuses a key, and cannot say why");
         }
+    }
+}
+
+/// Takes note of a session token that an instance gives out.
+pub(super) async fn issued(instance: &Instance, answer: &Answer) {
+    if instance.keys.blocks().is_empty() {
+        return;
+    }
+    for cookie in answer.headers().get_all(SET_COOKIE) {
+        let Some(token) = cookie.as_bytes().strip_prefix(b"openbin-access=") else { continue };
+        let token = token.split(|byte| *byte == b';').next().unwrap_or_default();
+        let digest = Sha256::digest(token).into();
+        report(instance, instance.keyring.resume_session(&instance.name, digest).await);
     }
 }
 

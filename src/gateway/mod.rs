@@ -8,6 +8,7 @@ mod authority;
 mod credential;
 mod denial;
 mod errands;
+mod limits;
 mod mirror;
 mod origin;
 mod pass;
@@ -38,6 +39,8 @@ pub struct Settings {
     pub trusted_proxies: Vec<Network>,
     /// The most content that a request may have.
     pub max_body_bytes: u64,
+    /// How much keys and addresses may do.
+    pub limits: auth::LimitSettings,
 }
 
 /// One OpenBin instance.

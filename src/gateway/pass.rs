@@ -14,15 +14,16 @@ use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 
 use super::denial::{Stop, told};
+use super::limits::Standing;
 use super::mirror::Effect;
 use super::origin::Origin;
 use super::plan::{Instance, Plan};
 use super::recorded::{Note, Recorded};
 use super::request_id::{RequestId, RequestIds};
-use super::route::{Route, classify};
+use super::route::{Route, classify, is_endpoint};
 use super::stamp::{Stamp, remove_hop_by_hop, stamp};
 use super::{adopt, authority, credential, mirror};
-use crate::auth::{self, Denied, Identity};
+use crate::auth::{self, Denied, Identity, Limits};
 use crate::http::header::X_REQUEST_ID;
 use crate::http::{Abort, Body, Handler, Peer, Refusal, RequestBody, reply};
 use crate::keys::audit::{Actor, Role};
@@ -48,8 +49,9 @@ struct View {
     upstreams: Vec<Rc<Upstream>>,
 }
 
-/// Where a request goes.
+/// Where a request goes, and within which limits.
 struct Way<'v> {
+    limits: &'v Limits,
     instance: &'v Arc<Instance>,
     upstream: &'v Rc<Upstream>,
 }
@@ -68,11 +70,13 @@ struct Asker {
     address: IpAddr,
 }
 
-/// A request's head fields that are needed after the request has been handed on.
+/// What is known of a request besides itself.
 struct Arrival {
     id: RequestId,
     origin: Origin,
     at: SystemTime,
+    started: Instant,
+    standing: Standing,
 }
 
 impl Gateway {
@@ -104,9 +108,16 @@ impl Gateway {
         note.edit(|record| record.instance = Some(Arc::clone(&way.instance.name)));
         let target = take_target(&mut request)?;
         let route = classify(request.method(), target.path())?;
+        let counts = is_endpoint(target.path());
+        if counts {
+            arrival.standing.within_address_limit(way.limits, note)?;
+        }
         let asked = Asked { request: &request, path: target.path(), route: &route };
         let identity = self.identify(&way, asked, arrival, note).await?;
         self.note_use(identity.as_ref(), arrival, note);
+        if counts && let Some(identity) = &identity {
+            arrival.standing.within_key_limit(way.limits, identity, note)?;
+        }
         let mut request = limited(request, view.plan.max_body_bytes, note)?;
         *request.uri_mut() = Uri::from(target);
         let ours = Stamp { identity: identity.as_ref(), origin: arrival.origin, authority, id: arrival.id };
@@ -143,10 +154,11 @@ impl Gateway {
             path,
             address: arrival.origin.address,
         };
+        let claimant = arrival.standing.claimant(way.limits);
         let verdict = if open {
-            verifier.verify_known(credential, &attempt).await
+            verifier.verify_known(credential, &attempt, &claimant).await
         } else {
-            verifier.verify(credential, &attempt, || adopt_key(way, &text)).await
+            verifier.verify(credential, &attempt, &claimant, || adopt_key(way, &text)).await
         };
         match verdict {
             Ok(identity) => {
@@ -158,7 +170,10 @@ impl Gateway {
                 Ok(None)
             }
             Err(denied) => {
-                let (refusal, outcome) = told(denied);
+                let blamed = claimant.blame(denied);
+                // A token costs no look-up, and OpenBin's page renews its session after a 401 only.
+                let of_page = denied == Denied::InvalidToken && !credential::is_bearer(request.headers());
+                let (refusal, outcome) = told(if of_page { denied } else { blamed });
                 note.edit(|record| record.outcome = outcome);
                 Err(refusal)
             }
@@ -192,7 +207,7 @@ impl Gateway {
 
     fn begin(&self, request: &Request<Incoming>, arrival: &Arrival) -> Note {
         let record = Record {
-            started: Instant::now(),
+            started: arrival.started,
             request_id: arrival.id.0,
             client: arrival.origin.address,
             instance: None,
@@ -219,11 +234,10 @@ impl Handler for Gateway {
 
     async fn handle(&self, request: Request<Incoming>, peer: &Peer) -> Result<Response<Self::Body>, Abort> {
         let view = self.view();
-        let arrival = Arrival {
-            id: self.ids.next(),
-            origin: Origin::of(peer, request.headers(), &view.plan.trusted_proxies),
-            at: SystemTime::now(),
-        };
+        let started = Instant::now();
+        let origin = Origin::of(peer, request.headers(), &view.plan.trusted_proxies);
+        let standing = Standing::new(origin.address, started);
+        let arrival = Arrival { id: self.ids.next(), origin, at: SystemTime::now(), started, standing };
         let mut note = self.begin(&request, &arrival);
         let version = request.version();
         let mut response = match self.pass(&view, request, peer, &arrival, &mut note).await {
@@ -232,6 +246,7 @@ impl Handler for Gateway {
             Err(Stop::BrokenOff) => return Err(Abort),
         };
         response.headers_mut().insert(X_REQUEST_ID, arrival.id.header());
+        arrival.standing.tell(response.headers_mut());
         note.edit(|record| record.status = Some(response.status().as_u16()));
         Ok(response.map(|body| Recorded::new(body, note)))
     }
@@ -255,7 +270,7 @@ impl View {
         let place = self.plan.place_of(host).ok_or(Refusal::Misdirected)?;
         let instance = self.plan.instances().get(place).ok_or(Refusal::Misdirected)?;
         let upstream = self.upstreams.get(place).ok_or(Refusal::Misdirected)?;
-        Ok(Way { instance, upstream })
+        Ok(Way { limits: &self.plan.limits, instance, upstream })
     }
 }
 
@@ -336,6 +351,9 @@ async fn forward(
         },
     };
     note.edit(|record| record.upstream = Some(started.elapsed()));
+    if let Ok(answer) = &sent {
+        mirror::issued(way.instance, answer).await;
+    }
     sent
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::agent::Agent;
 use super::{InstanceSettings, Settings};
-use crate::auth::Verifier;
+use crate::auth::{LimitState, Limits, Verifier};
 use crate::http::Cors;
 use crate::keys::{Issuer, KeyHash, Keyring, Keys, Network};
 use crate::upstream;
@@ -19,6 +19,7 @@ pub struct Plan {
     for_every_host: Option<usize>,
     pub(super) trusted_proxies: Vec<Network>,
     pub(super) max_body_bytes: u64,
+    pub(super) limits: Limits,
 }
 
 /// One OpenBin instance, ready to judge credentials for.
@@ -41,15 +42,16 @@ const REFUSED_KEYS: u64 = 1_024;
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
 impl Plan {
-    /// Makes a plan; the keyring outlives it.
+    /// Makes a plan; the keyring outlives it, as what was counted against limits does.
     #[must_use]
-    pub fn new(settings: &Settings, keyring: &Arc<Keyring>) -> Self {
+    pub fn new(settings: &Settings, counted: &Arc<LimitState>, keyring: &Arc<Keyring>) -> Self {
         let mut plan = Self {
             instances: Vec::with_capacity(settings.instances.len()),
             by_host: HashMap::new(),
             for_every_host: None,
             trusted_proxies: settings.trusted_proxies.clone(),
             max_body_bytes: settings.max_body_bytes,
+            limits: Limits::new(settings.limits, Arc::clone(counted)),
         };
         for (index, instance) in settings.instances.iter().enumerate() {
             if instance.hosts.is_empty() {

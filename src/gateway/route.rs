@@ -102,6 +102,11 @@ fn of_admin(method: &Method, tail: &str) -> Option<Route> {
     (method == Method::DELETE).then(|| user(tail)).flatten().map(Route::DeleteUser)
 }
 
+/// Whether OpenBin would look for an endpoint there, rather than for a page or an asset.
+pub(super) fn is_endpoint(path: &str) -> bool {
+    under(path, "/api").is_some()
+}
+
 /// The routes under `/api` that OpenBin answers without a credential.
 fn is_open(method: &Method, rest: &str) -> bool {
     let get = method == Method::GET || method == Method::HEAD;
@@ -203,6 +208,16 @@ mod tests {
         ] {
             assert!(open(&Method::GET, path), "{path}");
             assert!(open(&Method::DELETE, path), "{path}");
+        }
+    }
+
+    #[test]
+    fn pages_and_assets_are_no_endpoints() {
+        for path in ["/api", "/API/", "/api/health", "/Api/Bins/"] {
+            assert!(is_endpoint(path), "{path}");
+        }
+        for path in ["/", "/apiX", "/assets/app.js", "/x/../api/bins", "/%61pi/bins", "*", ""] {
+            assert!(!is_endpoint(path), "{path}");
         }
     }
 

@@ -47,6 +47,11 @@ pub enum Refusal {
     Misdirected,
     /// The content is longer than the configured limit.
     ContentTooLarge,
+    /// A limit was reached.
+    RateLimited {
+        /// When to try again; told in whole seconds, rounded up, at least one.
+        retry_after: Duration,
+    },
     /// The key store cannot answer.
     StoreUnavailable,
     /// The instance could not be reached, or broke off before it answered.
@@ -116,6 +121,9 @@ impl Refusal {
                 (421, "MISDIRECTED_REQUEST", "No instance is configured for this host", None, None)
             }
             Self::ContentTooLarge => (413, "PAYLOAD_TOO_LARGE", "The request is too large", None, None),
+            Self::RateLimited { retry_after } => {
+                (429, "RATE_LIMITED", "Too many requests, please try again later", None, Some(retry_after))
+            }
             Self::StoreUnavailable => (
                 503,
                 "STORE_UNAVAILABLE",
@@ -181,7 +189,7 @@ pub fn reply<U>(refusal: Refusal, cors: Option<&Cors>) -> Response<Body<U>> {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     }
     if let Some(after) = shape.retry_after {
-        headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs()));
+        headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(after)));
     }
     if refusal == Refusal::MethodNotAllowed {
         headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
@@ -190,6 +198,13 @@ pub fn reply<U>(refusal: Refusal, cors: Option<&Cors>) -> Response<Body<U>> {
         cors.write(headers);
     }
     response
+}
+
+/// A time to wait as `Retry-After` and `RateLimit` tell it (RFC 9110 §10.2.3): never too short, never none.
+#[must_use]
+pub fn whole_seconds(time: Duration) -> u64 {
+    let begun = u64::from(time.subsec_nanos() > 0);
+    time.as_secs().saturating_add(begun).max(1)
 }
 
 #[cfg(test)]
@@ -225,6 +240,19 @@ mod tests {
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert!(response.headers().contains_key(RETRY_AFTER));
         assert!(!response.headers().contains_key(WWW_AUTHENTICATE));
+    }
+
+    #[test]
+    fn a_reached_limit_is_429_and_says_when_to_come_back() {
+        for (time, told) in [(0, "1"), (1, "1"), (1_000, "1"), (1_001, "2"), (60_000, "60")] {
+            let refusal = Refusal::RateLimited { retry_after: Duration::from_millis(time) };
+            let response: Response<Body<Body<hyper::body::Incoming>>> = reply(refusal, None);
+            assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+            assert_eq!(response.headers()[RETRY_AFTER], told);
+            assert!(!response.headers().contains_key(WWW_AUTHENTICATE));
+            let body = r#"{"error":"RATE_LIMITED","message":"Too many requests, please try again later"}"#;
+            assert_eq!(body_text(response), body);
+        }
     }
 
     #[test]

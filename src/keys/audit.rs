@@ -79,6 +79,8 @@ pub enum Action {
     UserUnblocked,
     /// A session was ended before its time.
     SessionEnded,
+    /// An instance gave out the token of an ended session once more: it signed the user in again.
+    SessionResumed,
     /// Someone without the admin token tried the admin API.
     AdminRefused,
 }

@@ -43,6 +43,12 @@ struct Known {
 }
 
 impl Blocks {
+    /// Whether nobody is refused.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count.load(Ordering::Acquire) == 0
+    }
+
     /// Whether this user is blocked at `now`.
     #[must_use]
     pub fn has_user(&self, id: &str, now: SystemTime) -> bool {
@@ -56,7 +62,7 @@ impl Blocks {
     }
 
     fn holds(&self, now: SystemTime, find: impl FnOnce(&Known) -> Option<Option<SystemTime>>) -> bool {
-        if self.count.load(Ordering::Acquire) == 0 {
+        if self.is_empty() {
             return false;
         }
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);

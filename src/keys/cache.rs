@@ -100,6 +100,15 @@ impl Cache {
         self.usable(&remembered, now).then_some(remembered.verdict)
     }
 
+    /// Whether neither a good verdict of any age nor one that may still be used is remembered.
+    pub(super) async fn is_stranger(&self, hash: &KeyHash, now: Instant) -> bool {
+        if self.keys.contains_key(hash) {
+            return false;
+        }
+        let negative = self.negatives.get(hash).await;
+        negative.is_none_or(|negative| !self.usable(&negative, now))
+    }
+
     /// The remembered verdict, or else what `load` finds, which is then remembered. One load at a time
     /// for each key; who waited for a load that failed gets its error.
     pub(super) async fn load<F, Fut, E>(

@@ -362,6 +362,24 @@ impl Keyring {
         self.block(block, event).await
     }
 
+    /// Accepts an ended session's token again, since its instance has just given it out anew. Tokens have no
+    /// number of their own: who signs out and in within one second is given the same one.
+    ///
+    /// # Errors
+    /// Where the store could not write it.
+    pub async fn resume_session(&self, instance: &str, digest: [u8; 32]) -> Result<(), StoreError> {
+        let keys = self.of(instance);
+        if !keys.blocks().has_session(&digest, SystemTime::now()) {
+            return Ok(());
+        }
+        let event = about(&Actor::gateway(), Action::SessionResumed, instance);
+        let subject = Subject::Session(digest);
+        let _blocking = self.blocking.lock().await;
+        self.store.unblock(instance, &subject, &event).await?;
+        keys.blocks().lift(&subject);
+        Ok(())
+    }
+
     async fn block(&self, block: Block, event: Event) -> Result<(), StoreError> {
         let _blocking = self.blocking.lock().await;
         self.store.block(&block, &event).await?;

@@ -12,6 +12,7 @@ mod keyring;
 mod network;
 mod policy;
 mod query;
+mod rate;
 mod record;
 mod redis;
 mod service;
@@ -24,6 +25,7 @@ pub use keyring::{EndedSession, Issued, KeyError, Keyring, LONGEST_NAME, MOST_KE
 pub use network::Network;
 pub use policy::{Attempt, Breach, Policy, PolicyError};
 pub use query::{Cursor, KeyStanding, Page, Query};
+pub use rate::{Rate, RateError};
 pub use record::{ActiveKey, AddressFamily, Issuer, KeyRecord, Label, Revocation, RevokedBy};
 pub use service::{Keys, News, Revoke};
 pub use store::{

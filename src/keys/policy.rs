@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use super::Network;
+use super::{Network, Rate};
 
 /// The terms under which a key may be used. By default there are none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +30,9 @@ pub struct Policy {
     /// Only from these addresses; empty: from everywhere.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<Network>,
+    /// How often it may be used; `None`: as often as the configuration allows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
     /// The id of the key that takes this one's place: it was rotated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replaced_by: Option<String>,
@@ -238,6 +241,7 @@ mod tests {
             disabled: true,
             methods: vec!["GET".to_owned()],
             addresses: vec!["10.0.0.0/8".parse().expect("network")],
+            rate: Some("600/1m".parse().expect("a rate")),
             replaced_by: Some("id".to_owned()),
             ..Policy::default()
         };

@@ -121,6 +121,12 @@ impl Keys {
         Box::pin(self.shared.cache.load(hash, Purpose::Answer { asked_at }, load)).await.map_err(of_store)
     }
 
+    /// Whether this process has not met the key, so that judging it takes a look-up which no earlier good
+    /// use speaks for. A key that was good here is none, however long ago it was looked up.
+    pub async fn is_stranger(&self, hash: &KeyHash) -> bool {
+        self.shared.cache.is_stranger(hash, Instant::now()).await
+    }
+
     /// Takes in a key. What the store knows already stays, and a tombstone wins.
     ///
     /// # Errors
@@ -212,6 +218,7 @@ impl Shared {
             }
             Adoption::Unknown => Verdict::Unknown,
             Adoption::Refused(refusal) => Verdict::Refused(refusal),
+            Adoption::Withheld => return Ok(Finding::Unsettled),
         };
         Ok(Finding::Settled(verdict))
     }

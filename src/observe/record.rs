@@ -135,11 +135,13 @@ pub enum Outcome {
     StoreUnavailable,
     /// The instance could not say whose key it is.
     InstanceUnavailable,
+    /// A limit was reached: of its key, of its address, or of bad credentials.
+    RateLimited,
 }
 
 impl Outcome {
     /// How many there are.
-    pub(super) const COUNT: usize = Self::InstanceUnavailable as usize + 1;
+    pub(super) const COUNT: usize = Self::RateLimited as usize + 1;
 
     /// Its metric label.
     #[must_use]
@@ -165,6 +167,7 @@ impl Outcome {
             Self::RequestRefused => "request_refused",
             Self::StoreUnavailable => "store_unavailable",
             Self::InstanceUnavailable => "instance_unavailable",
+            Self::RateLimited => "rate_limited",
         }
     }
 }

@@ -126,6 +126,7 @@ mod tests {
         Outcome::RequestRefused,
         Outcome::StoreUnavailable,
         Outcome::InstanceUnavailable,
+        Outcome::RateLimited,
     ];
 
     fn settings(access_log: Option<AccessLogSettings>) -> Settings {

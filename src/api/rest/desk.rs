@@ -9,7 +9,7 @@ pub type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// Has the instance make a key: for whom, with which name.
 pub type MakeKey = Box<dyn Fn(Client, String) -> Later<Result<NewKeyThere, DeskError>> + Send + Sync>;
 /// Tells what it takes to end the session with this token, if it is one of the instance's.
-pub type ReadSession = Box<dyn Fn(String) -> Later<Option<EndedSession>> + Send + Sync>;
+pub type ReadSession = Box<dyn Fn(&str) -> Option<EndedSession> + Send + Sync>;
 
 /// One instance.
 pub struct Desk {

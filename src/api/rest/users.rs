@@ -82,7 +82,7 @@ impl Rest {
     pub(super) async fn end_session(&self, instance: &str, call: &Call<'_>) -> Answer {
         let Session { token } = call.read()?;
         let desk = self.desk(Some(instance))?;
-        let session = (desk.read_session)(token.to_string()).await.ok_or_else(|| {
+        let session = (desk.read_session)(&token).ok_or_else(|| {
             Problem::invalid("this is not the token of a session that could be used at this instance")
         })?;
         self.keyring.end_session(instance, &session, &call.actor).await?;

@@ -9,7 +9,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::problem::Problem;
 use crate::keys::errand::Errand;
-use crate::keys::{Day, KeyRecord, KeyStanding, Network, Policy, Revocation};
+use crate::keys::{Day, KeyRecord, KeyStanding, Network, Policy, Rate, RateError, Revocation};
 
 /// A key. Never the key itself, which nobody has kept.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -38,6 +38,7 @@ struct PolicyView {
     methods: Vec<String>,
     paths: Vec<String>,
     addresses: Vec<String>,
+    rate: Option<String>,
     replaced_by: Option<String>,
 }
 
@@ -87,6 +88,10 @@ pub(super) struct PolicyChange {
     #[serde(deserialize_with = "present")]
     #[schemars(with = "Option<Vec<String>>")]
     addresses: Option<Option<Vec<String>>>,
+    /// Such as `600/1m`.
+    #[serde(deserialize_with = "present")]
+    #[schemars(with = "Option<String>")]
+    rate: Option<Option<String>>,
 }
 
 /// Tells `null` from what is not there.
@@ -127,6 +132,7 @@ impl PolicyView {
             methods: policy.methods.clone(),
             paths: policy.paths.clone(),
             addresses: policy.addresses.iter().map(ToString::to_string).collect(),
+            rate: policy.rate.map(|rate| rate.to_string()),
             replaced_by: policy.replaced_by.clone(),
         }
     }
@@ -180,6 +186,9 @@ impl PolicyChange {
             let addresses = addresses.iter().flatten();
             policy.addresses = addresses.map(|text| network(text)).collect::<Result<_, _>>()?;
         }
+        if let Some(rate) = &self.rate {
+            policy.rate = rate.as_deref().map(read_rate).transpose()?;
+        }
         policy.check()?;
         Ok(policy)
     }
@@ -187,6 +196,10 @@ impl PolicyChange {
 
 fn network(text: &str) -> Result<Network, Problem> {
     text.parse().map_err(|why| Problem::invalid(format!("{text:?} is {why}")))
+}
+
+fn read_rate(text: &str) -> Result<Rate, Problem> {
+    text.parse().map_err(|error: RateError| Problem::invalid(format!("{text:?}: {error}")))
 }
 
 /// Milliseconds are what stores keep.

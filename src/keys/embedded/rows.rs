@@ -63,7 +63,7 @@ pub(super) fn learn(db: &mut Connection, record: &KeyRecord, terms: Admission<'_
         .optional()?;
     let learned = if buried.is_some() { Learned::Revoked } else { Learned::Written };
     let revoked = buried.as_ref().or(record.revoked.as_ref());
-    insert(&transaction, record, revoked)?;
+    insert(&transaction, record, revoked, terms.event.at)?;
     if let Some(revoked) = revoked {
         bury(&transaction, &record.instance, &record.id, revoked)?;
     }
@@ -78,8 +78,9 @@ pub(super) fn revoke(db: &mut Connection, ending: Ending<'_>) -> Result<Vec<KeyH
     let is_first = bury(&transaction, instance, id, revocation)?;
     let (at, by) = (millis(revocation.at), revocation.by.as_str());
     let values = params![instance, id, at, by, revocation.who, revocation.why];
-    transaction.prepare_cached(REVOKE)?.execute(values)?;
-    if is_first {
+    // A tombstone does not mean that all are revoked: a revoked key that was learned later may have left it.
+    let ended = transaction.prepare_cached(REVOKE)?.execute(values)?;
+    if is_first || ended > 0 {
         chain::add(&transaction, event)?;
         if tell {
             errands::tell(&transaction, instance, id, revocation.at)?;
@@ -142,7 +143,7 @@ pub(super) fn probe(db: &mut Connection) -> Result<()> {
     Ok(())
 }
 
-fn insert(db: &Connection, record: &KeyRecord, revoked: Option<&Revocation>) -> Result<()> {
+fn insert(db: &Connection, record: &KeyRecord, revoked: Option<&Revocation>, now: SystemTime) -> Result<()> {
     db.prepare_cached(INSERT)?.execute(params![
         &*record.instance,
         record.hash.as_bytes(),
@@ -160,7 +161,7 @@ fn insert(db: &Connection, record: &KeyRecord, revoked: Option<&Revocation>) -> 
         revoked.map(|revoked| revoked.by.as_str()),
         revoked.and_then(|revoked| revoked.who.as_deref()),
         revoked.and_then(|revoked| revoked.why.as_deref()),
-        listed_at(record, SystemTime::now()),
+        listed_at(record, now),
         searched(record),
     ])?;
     Ok(())
