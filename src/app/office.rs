@@ -8,6 +8,7 @@ use bytes::Bytes;
 use hyper::{Request, Response};
 
 use crate::api::{Caller, Rest};
+use crate::auth::LimitState;
 use crate::config::Config;
 use crate::gateway::{Plan, run_errands};
 use crate::keys::{self, Keyring};
@@ -28,8 +29,9 @@ impl Office {
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
         let metrics = Arc::new(Metrics::new().context("cannot register the metrics")?);
         let store = keys::open(&config.keys.store).await?;
+        let counted = Arc::new(LimitState::new(&metrics));
         let keyring = Arc::new(Keyring::new(config.keys.clone(), store, metrics));
-        let plan = Plan::new(&config.gateway, &keyring);
+        let plan = Plan::new(&config.gateway, &counted, &keyring);
         Ok(Self { rest: super::rest(config, &keyring), keyring, plan })
     }
 

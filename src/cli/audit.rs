@@ -143,6 +143,9 @@ fn verify(args: VerifyArgs) -> Result<(), Failure> {
 impl Verdict {
     fn told(&self) -> String {
         let entries = count(self.entries, "entry");
+        if self.whole && self.entries == 0 {
+            return "The chain is whole: it has no entries yet.\n".to_owned();
+        }
         if self.whole {
             return format!(
                 "The chain is whole: {entries}, the last is number {} with hash {}.\n",

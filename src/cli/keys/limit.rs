@@ -7,7 +7,7 @@ use super::show::facts;
 use crate::cli::door::Door;
 use crate::cli::out::{print, print_json};
 use crate::cli::{Failure, OfficeArgs, wording};
-use crate::keys::Network;
+use crate::keys::{Network, Rate};
 
 /// Limits of a key that is made.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -163,12 +163,8 @@ fn network(text: &str) -> Result<String, String> {
     text.parse::<Network>().map(|network| network.to_string()).map_err(|why| format!("this is {why}"))
 }
 
-/// Whether such a rate can be had is the admin API's affair.
 fn rate(text: &str) -> Result<String, String> {
-    let (requests, time) = text.split_once('/').unwrap_or_default();
-    let is_rate =
-        requests.parse::<u32>().is_ok_and(|requests| requests > 0) && wording::duration(time).is_ok();
-    if is_rate { Ok(text.to_owned()) } else { Err("write requests and a time, such as 600/1m".to_owned()) }
+    text.parse::<Rate>().map(|rate| rate.to_string()).map_err(|why| why.to_string())
 }
 
 #[cfg(test)]

@@ -54,17 +54,14 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
 pub(super) async fn as_json(mut pages: Pages<'_>) -> Result<(), Failure> {
     let mut out = Out::new();
     let mut end = (None, String::new());
-    let mut separator = "{\"keys\":[\n";
+    let mut before = "\n";
+    out.text("{\"keys\":[")?;
     while let Some(Page { keys, next, usage_fresh_within }) = pages.next().await? {
         for key in keys {
-            out.text(separator)?;
-            out.text(&key.to_string())?;
-            separator = ",\n";
+            out.text(&format!("{before}{key}"))?;
+            before = ",\n";
         }
         end = (next, usage_fresh_within);
-    }
-    if separator != ",\n" {
-        out.text(separator)?;
     }
     let (next, fresh) = end;
     out.line(&format!("\n],\"next\":{},\"usage_fresh_within\":{}}}", json!(next), json!(fresh)))?;

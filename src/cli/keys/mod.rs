@@ -5,6 +5,7 @@
 
 mod create;
 mod export;
+mod import;
 mod limit;
 mod list;
 mod pages;
@@ -40,6 +41,8 @@ pub(super) enum Command {
     Rotate(rotate::Args),
     /// Set until when, from where and for what a key may be used
     Limit(limit::Args),
+    /// Take over the keys of an OpenBin's database, or of a CSV file
+    Import(import::Args),
     /// Write all that is known of keys, without the keys, to standard output
     Export(export::Args),
     /// Look for keys in files and git histories, and tell which of them work
@@ -67,6 +70,7 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
         Command::Enable(args) => limit::switch(args, false),
         Command::Rotate(args) => rotate::run(args),
         Command::Limit(args) => limit::run(args),
+        Command::Import(args) => import::run(args),
         Command::Export(args) => export::run(args),
         Command::Scan(args) => scan::run(args),
     }
