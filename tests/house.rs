@@ -32,7 +32,8 @@ const EXCEPTIONS: &[(&str, &str)] = &[];
 /// Crates, and the places under `src` that may name them. A room with a module of the same name may name that.
 const CRATES: &[(&str, &[&str])] = &[
     ("redis", &["keys/redis/", "keys/mod.rs"]),
-    ("rusqlite", &["keys/embedded/"]),
+    ("rusqlite", &["keys/embedded/", "keys/import/sqlite"]),
+    ("tokio_postgres", &["keys/import/postgres", "keys/import/url", "keys/import/tls"]),
     ("jsonwebtoken", &["auth/jwt", "auth/mint"]),
     ("hyper::client", &["upstream/"]),
     ("anyhow", &["cli/", "app"]),

@@ -17,7 +17,8 @@ async fn with_history() -> Desk {
 async fn the_chain_is_listed_with_who_did_what() {
     let desk = with_history().await;
     let listed = desk.run("audit list").await.ok();
-    for words in ["key created", "policy changed", "key revoked", "operator olga", "operator: lost\\u{1b}[2J"] {
+    for words in ["key created", "policy changed", "key revoked", "operator olga", "operator: lost\\u{1b}[2J"]
+    {
         assert!(listed.out.contains(words), "{words}: {}", listed.out);
     }
     let last = desk.run("audit list --limit 1 --json").await.ok().json();
@@ -51,7 +52,8 @@ async fn an_exported_chain_can_be_verified_by_anybody() {
 async fn an_edited_chain_is_told_with_exit_status_1() {
     let desk = with_history().await;
     let database = rusqlite::Connection::open(desk.setup.database()).expect("the store");
-    let changed = database.execute("UPDATE audit SET text = replace(text, 'olga', 'nobody') WHERE seq = 2", []);
+    let changed =
+        database.execute("UPDATE audit SET text = replace(text, 'olga', 'nobody') WHERE seq = 2", []);
     assert_eq!(changed.expect("an edit"), 1);
     drop(database);
     let done = desk.run("audit verify").await;

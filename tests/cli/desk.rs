@@ -114,8 +114,11 @@ impl Desk {
         });
         let output = ran.await.expect("a command");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
-        let done =
-            Done { code: output.status.code().expect("a code"), out: text(output.stdout), err: text(output.stderr) };
+        let done = Done {
+            code: output.status.code().expect("a code"),
+            out: text(output.stdout),
+            err: text(output.stderr),
+        };
         assert!(!done.err.contains("panicked"), "{arguments:?}: {}", done.err);
         done
     }

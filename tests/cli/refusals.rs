@@ -11,7 +11,9 @@ use crate::support::{Instance, Setup};
 async fn a_whole_key_is_no_argument_and_is_not_repeated() {
     let desk = Desk::alone().await;
     let key = key_of("a key");
-    for words in ["keys show", "keys revoke", "keys list", "keys list --search", "frobnicate", "keys limit --path"] {
+    for words in
+        ["keys show", "keys revoke", "keys list", "keys list --search", "frobnicate", "keys limit --path"]
+    {
         for argument in [key.clone(), format!("--reason={key}"), key[..40].to_owned()] {
             let told = desk.run_with(words, &[&argument], "").await.refused(2);
             assert!(told.contains("shell's history") && told.contains("standard input"), "{told}");
@@ -99,7 +101,9 @@ async fn with_several_instances_one_must_be_named() {
     let mut desk = Desk::alone().await;
     desk.setup = setup;
     desk.setup.file("gateway.yaml", &desk.setup.yaml());
-    for words in ["keys create --user u", "users show u", "keys revoke --all-of-user u --yes", "keys revoke x --ahead"] {
+    for words in
+        ["keys create --user u", "users show u", "keys revoke --all-of-user u --yes", "keys revoke x --ahead"]
+    {
         let told = desk.run(words).await.refused(2);
         assert!(told.contains("one, two") && told.contains("--instance"), "{words}: {told}");
     }
@@ -115,7 +119,8 @@ async fn a_running_gateway_that_cannot_be_asked_is_told_with_what_to_do() {
     assert!(silent.contains("in use by a running gateway") && silent.contains("127.0.0.1:1"), "{silent}");
     assert!(silent.contains("the configuration that the gateway runs with"), "{silent}");
 
-    let foreign = desk.openbin.address.to_string();
+    let another = Desk::running().await;
+    let foreign = another.gateway().admin.to_string();
     let other = desk.bare(&list, &[("OPENBIN_GATEWAY__ADMIN__ADDRESS", &foreign)], "").await.refused(1);
     assert!(other.contains("does not take its admin token"), "{other}");
 
@@ -142,14 +147,20 @@ async fn check_on_a_live_machine_warns_that_the_store_is_in_use() {
     let findings = checked["findings"].as_array().expect("findings");
     let store = findings.iter().find(|finding| finding["part"] == "store").expect("the store");
     assert_eq!(store["mark"], "warn", "{store}");
-    assert!(store["text"].as_str().is_some_and(|text| text.contains("in use by a running gateway")), "{store}");
+    assert!(
+        store["text"].as_str().is_some_and(|text| text.contains("in use by a running gateway")),
+        "{store}"
+    );
 }
 
 #[tokio::test]
 async fn output_that_nobody_reads_any_more_is_no_failure() {
     let desk = Desk::alone().await;
     desk.import((0..1200).map(|number| format!("{number:04}")), "2026-01-01T00:00:00Z").await;
-    let script = format!("'{}' keys list --limit 0 --config gateway.yaml | head -n 1", env!("CARGO_BIN_EXE_openbin-gateway"));
+    let script = format!(
+        "'{}' keys list --limit 0 --config gateway.yaml | head -n 1",
+        env!("CARGO_BIN_EXE_openbin-gateway")
+    );
     let shell = std::process::Command::new("bash")
         .args(["-c", &format!("set -o pipefail; {script}")])
         .current_dir(desk.setup.directory())

@@ -146,7 +146,8 @@ impl Import<'_> {
         if portion.is_empty() {
             return Ok(());
         }
-        let (numbers, keys): (Vec<u64>, Vec<Value>) = portion.drain(..).map(|row| (row.number, row.key)).unzip();
+        let (numbers, keys): (Vec<u64>, Vec<Value>) =
+            portion.drain(..).map(|row| (row.number, row.key)).unzip();
         let question = json!({ "instance": self.instance, "dry_run": self.dry_run, "keys": keys });
         let Fates { results } = self.door.post("/keys/import", &question).await?.parsed()?;
         for (number, fate) in numbers.into_iter().zip(results) {
@@ -205,7 +206,8 @@ impl Tally {
     }
 
     fn to_json(&self, source: &Source, instance: &str, dry_run: bool, took: Duration) -> Value {
-        let why: Vec<Value> = self.why.iter().map(|row| json!({ "place": row.place, "why": row.why })).collect();
+        let why: Vec<Value> =
+            self.why.iter().map(|row| json!({ "place": row.place, "why": row.why })).collect();
         json!({
             "source": source.to_string(),
             "instance": instance,
