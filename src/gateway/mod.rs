@@ -8,6 +8,7 @@ mod authority;
 mod credential;
 mod denial;
 mod errands;
+mod forward;
 mod limits;
 mod mirror;
 mod origin;

@@ -1,7 +1,6 @@
 //! One worker's gateway, and the walk of one request through it.
 
 use std::cell::RefCell;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -11,27 +10,24 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderValue, USER_AGENT};
 use hyper::http::uri::PathAndQuery;
-use hyper::{Method, Request, Response, StatusCode, Uri, Version};
+use hyper::{Method, Request, Response, Uri, Version};
 
 use super::denial::{Stop, told};
+use super::forward::{Answer, Asker, Way, forward};
 use super::limits::Standing;
-use super::mirror::Effect;
 use super::origin::Origin;
-use super::plan::{Instance, Plan};
+use super::plan::Plan;
 use super::recorded::{Note, Recorded};
 use super::request_id::{RequestId, RequestIds};
 use super::route::{Route, classify, is_endpoint};
-use super::stamp::{Stamp, remove_hop_by_hop, stamp};
-use super::{adopt, authority, credential, mirror};
-use crate::auth::{self, Denied, Identity, Limits};
+use super::stamp::{Stamp, stamp};
+use super::{adopt, authority, credential};
+use crate::auth::{self, Denied, Identity};
 use crate::http::header::X_REQUEST_ID;
 use crate::http::{Abort, Body, Handler, Peer, Refusal, RequestBody, reply};
-use crate::keys::audit::{Actor, Role};
 use crate::keys::{AddressFamily, Attempt, Token, UsageShard};
 use crate::observe::{Credential, Metrics, Outcome, Record, WorkerObserver};
-use crate::upstream::{Exchange, ForwardError, Upstream};
-
-type Answer = Response<Body<Exchange>>;
+use crate::upstream::{Exchange, Upstream};
 
 /// One worker's gateway.
 pub struct Gateway {
@@ -49,25 +45,11 @@ struct View {
     upstreams: Vec<Rc<Upstream>>,
 }
 
-/// Where a request goes, and within which limits.
-struct Way<'v> {
-    limits: &'v Limits,
-    instance: &'v Arc<Instance>,
-    upstream: &'v Rc<Upstream>,
-}
-
 /// What is asked for.
 struct Asked<'r> {
     request: &'r Request<Incoming>,
     path: &'r str,
     route: &'r Route,
-}
-
-/// Who asks for what, and from where.
-struct Asker {
-    route: Route,
-    identity: Option<Identity>,
-    address: IpAddr,
 }
 
 /// What is known of a request besides itself.
@@ -127,7 +109,7 @@ impl Gateway {
         }
         let asker = Asker { route, identity, address: arrival.origin.address };
         let response = forward(&way, request, asker, note).await?;
-        Ok(cleaned(response))
+        Ok(response)
     }
 
     /// Who the request comes from; `None` on open routes, for whoever cannot or need not say.
@@ -321,83 +303,6 @@ fn limited(
     let request = request.map(|body| RequestBody::limited(body, max_bytes));
     note.count_request(request.body().progress());
     Ok(request)
-}
-
-/// Sends the request on, and learns from the answer what it does to keys and sessions.
-async fn forward(
-    way: &Way<'_>,
-    request: Request<RequestBody>,
-    asker: Asker,
-    note: &mut Note,
-) -> Result<Answer, Stop> {
-    let started = Instant::now();
-    let Asker { route, identity, address } = asker;
-    let effect = Effect::of(route, identity.as_ref(), way.instance);
-    let sent = match (effect, identity) {
-        (Some(effect), Some(identity)) => {
-            let (upstream, instance) = (Rc::clone(way.upstream), Arc::clone(way.instance));
-            to_its_end(async move {
-                let answer = send(&upstream, request).await?;
-                let actor = actor(&identity, address);
-                effect.take(&instance, &identity, &actor, answer).await.map_err(|_| Stop::BrokenOff)
-            })
-            .await
-        }
-        (_, identity) => match (send(way.upstream, request).await, identity) {
-            (Ok(answer), Some(identity)) if answer.status() == StatusCode::UNAUTHORIZED => {
-                mirror::refused(way.instance, &identity, answer).await.map_err(|_| Stop::BrokenOff)
-            }
-            (sent, _) => sent,
-        },
-    };
-    note.edit(|record| record.upstream = Some(started.elapsed()));
-    if let Ok(answer) = &sent {
-        mirror::issued(way.instance, answer).await;
-    }
-    sent
-}
-
-/// A user, as the audit chain names them.
-fn actor(identity: &Identity, address: IpAddr) -> Actor {
-    Actor { role: Role::User, name: Some(identity.user_id().text()), address: Some(address) }
-}
-
-/// Runs to its end even if the client goes away meanwhile: what an instance has done to a key must be known here.
-async fn to_its_end(work: impl Future<Output = Result<Answer, Stop>> + 'static) -> Result<Answer, Stop> {
-    tokio::task::spawn_local(work).await.unwrap_or(Err(Stop::BrokenOff))
-}
-
-async fn send(upstream: &Rc<Upstream>, request: Request<RequestBody>) -> Result<Answer, Stop> {
-    match upstream.send(request).await {
-        // Nothing was offered to switch to, so what follows is not what this request asked for.
-        Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-            tracing::warn!(upstream = %upstream.settings().authority, "the instance switched protocols unasked");
-            Err(Stop::Refused(Refusal::UpstreamUnavailable))
-        }
-        Ok(response) => Ok(response.map(Body::Upstream)),
-        Err(error) => Err(blame(&error, upstream)),
-    }
-}
-
-fn blame(error: &ForwardError, upstream: &Upstream) -> Stop {
-    let refusal = match error {
-        ForwardError::Client(_) => return Stop::BrokenOff,
-        ForwardError::ContentTooLarge => return Stop::Refused(Refusal::ContentTooLarge),
-        ForwardError::Connect(_) | ForwardError::ConnectTimeout | ForwardError::Broken(_) => {
-            Refusal::UpstreamUnavailable
-        }
-        ForwardError::HeadTimeout => Refusal::UpstreamTimeout,
-    };
-    let cause = std::error::Error::source(error).map(ToString::to_string);
-    tracing::warn!(upstream = %upstream.settings().authority, cause, "{error}");
-    Stop::Refused(refusal)
-}
-
-/// Takes away what concerns only the connection between gateway and instance, and what nobody may claim.
-fn cleaned(mut response: Answer) -> Answer {
-    *response.version_mut() = Version::HTTP_11;
-    remove_hop_by_hop(response.headers_mut());
-    response
 }
 
 /// Answers here. Where the request could not be understood in one way, no other follows on its connection.

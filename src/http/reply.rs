@@ -85,75 +85,62 @@ impl Refusal {
     }
 
     fn shape(self) -> Shape {
-        const NO_CREDENTIAL: Option<&str> = Some(r#"Bearer realm="openbin""#);
-        const BAD_CREDENTIAL: Option<&str> = Some(r#"Bearer realm="openbin", error="invalid_token""#);
-        const NO_SCOPE: Option<&str> = Some(r#"Bearer realm="openbin", error="insufficient_scope""#);
-        const SOON: Option<Duration> = Some(Duration::from_secs(1));
-        let (status, code, message, challenge, retry_after) = match self {
-            Self::NoToken => (401, "UNAUTHORIZED", "No token provided", NO_CREDENTIAL, None),
-            Self::InvalidToken => (401, "UNAUTHORIZED", "Invalid token", BAD_CREDENTIAL, None),
-            Self::InvalidApiKey => (401, "UNAUTHORIZED", "Invalid API key", BAD_CREDENTIAL, None),
-            Self::ExpiredApiKey => (401, "UNAUTHORIZED", "API key has expired", BAD_CREDENTIAL, None),
-            Self::DisabledApiKey => (403, "FORBIDDEN", "API key is disabled", None, None),
-            Self::ForeignAddress => {
-                (403, "FORBIDDEN", "API key may not be used from this address", None, None)
-            }
-            Self::InsufficientScope => (403, "FORBIDDEN", "API key may not be used for this", NO_SCOPE, None),
-            Self::SessionRevoked => (
-                401,
-                "SESSION_REVOKED",
-                "Session has been revoked. Please log in again.",
-                BAD_CREDENTIAL,
-                None,
-            ),
-            Self::AccountDeleted => {
-                (401, "ACCOUNT_DELETED", "This account has been deleted", BAD_CREDENTIAL, None)
-            }
-            Self::AccountSuspended => {
-                (403, "ACCOUNT_SUSPENDED", "This account has been suspended", None, None)
-            }
-            Self::PlanRestricted => {
-                (403, "PLAN_RESTRICTED", "API key access requires a Pro plan", None, None)
-            }
-            Self::Ambiguous(why) => (400, "BAD_REQUEST", why, None, None),
-            Self::MethodNotAllowed => (405, "METHOD_NOT_ALLOWED", "This method is not supported", None, None),
-            Self::Misdirected => {
-                (421, "MISDIRECTED_REQUEST", "No instance is configured for this host", None, None)
-            }
-            Self::ContentTooLarge => (413, "PAYLOAD_TOO_LARGE", "The request is too large", None, None),
-            Self::RateLimited { retry_after } => {
-                (429, "RATE_LIMITED", "Too many requests, please try again later", None, Some(retry_after))
-            }
-            Self::StoreUnavailable => (
-                503,
-                "STORE_UNAVAILABLE",
-                "API keys cannot be checked right now, please try again",
-                None,
-                SOON,
-            ),
-            Self::UpstreamUnavailable => (
-                502,
-                "UPSTREAM_UNAVAILABLE",
-                "OpenBin cannot be reached right now, please try again",
-                None,
-                None,
-            ),
-            Self::UpstreamTimeout => (504, "UPSTREAM_TIMEOUT", "OpenBin did not answer in time", None, None),
-            Self::NotFound => (404, "NOT_FOUND", "Endpoint not found", None, None),
-            Self::AdminUnauthorized => {
-                (401, "UNAUTHORIZED", "Admin token missing or wrong", NO_CREDENTIAL, None)
-            }
-            Self::AdminClosed => {
-                (403, "FORBIDDEN", "The admin API needs a token: set admin.token_file", None, None)
-            }
-            Self::Internal => (500, "INTERNAL_ERROR", "Internal server error", None, None),
-        };
+        let (status, code, message) = self.words();
         Shape {
             status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
             code,
             message,
-            challenge,
-            retry_after,
+            challenge: self.challenge(),
+            retry_after: self.retry_after(),
+        }
+    }
+
+    fn words(self) -> (u16, &'static str, &'static str) {
+        const UNREACHABLE: &str = "OpenBin cannot be reached right now, please try again";
+        const UNCHECKED: &str = "API keys cannot be checked right now, please try again";
+        const REVOKED: &str = "Session has been revoked. Please log in again.";
+        match self {
+            Self::NoToken => (401, "UNAUTHORIZED", "No token provided"),
+            Self::InvalidToken => (401, "UNAUTHORIZED", "Invalid token"),
+            Self::InvalidApiKey => (401, "UNAUTHORIZED", "Invalid API key"),
+            Self::ExpiredApiKey => (401, "UNAUTHORIZED", "API key has expired"),
+            Self::DisabledApiKey => (403, "FORBIDDEN", "API key is disabled"),
+            Self::ForeignAddress => (403, "FORBIDDEN", "API key may not be used from this address"),
+            Self::InsufficientScope => (403, "FORBIDDEN", "API key may not be used for this"),
+            Self::SessionRevoked => (401, "SESSION_REVOKED", REVOKED),
+            Self::AccountDeleted => (401, "ACCOUNT_DELETED", "This account has been deleted"),
+            Self::AccountSuspended => (403, "ACCOUNT_SUSPENDED", "This account has been suspended"),
+            Self::PlanRestricted => (403, "PLAN_RESTRICTED", "API key access requires a Pro plan"),
+            Self::Ambiguous(why) => (400, "BAD_REQUEST", why),
+            Self::MethodNotAllowed => (405, "METHOD_NOT_ALLOWED", "This method is not supported"),
+            Self::Misdirected => (421, "MISDIRECTED_REQUEST", "No instance is configured for this host"),
+            Self::ContentTooLarge => (413, "PAYLOAD_TOO_LARGE", "The request is too large"),
+            Self::RateLimited { .. } => (429, "RATE_LIMITED", "Too many requests, please try again later"),
+            Self::StoreUnavailable => (503, "STORE_UNAVAILABLE", UNCHECKED),
+            Self::UpstreamUnavailable => (502, "UPSTREAM_UNAVAILABLE", UNREACHABLE),
+            Self::UpstreamTimeout => (504, "UPSTREAM_TIMEOUT", "OpenBin did not answer in time"),
+            Self::NotFound => (404, "NOT_FOUND", "Endpoint not found"),
+            Self::AdminUnauthorized => (401, "UNAUTHORIZED", "Admin token missing or wrong"),
+            Self::AdminClosed => (403, "FORBIDDEN", "The admin API needs a token: set admin.token_file"),
+            Self::Internal => (500, "INTERNAL_ERROR", "Internal server error"),
+        }
+    }
+
+    /// RFC 6750 §3.
+    fn challenge(self) -> Option<&'static str> {
+        match self {
+            Self::NoToken | Self::AdminUnauthorized => Some(r#"Bearer realm="openbin""#),
+            Self::InsufficientScope => Some(r#"Bearer realm="openbin", error="insufficient_scope""#),
+            _ if self.words().0 == 401 => Some(r#"Bearer realm="openbin", error="invalid_token""#),
+            _ => None,
+        }
+    }
+
+    fn retry_after(self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_after } => Some(retry_after),
+            Self::StoreUnavailable => Some(Duration::from_secs(1)),
+            _ => None,
         }
     }
 }

@@ -22,7 +22,7 @@ mod token;
 mod usage;
 mod verdict;
 
-pub use import::{Found, ImportError, Reader, Source, Unreadable};
+pub use import::{Found, ImportError, Reader, Source, Unreadable, read_timestamp};
 pub use keyring::{EndedSession, Issued, KeyError, Keyring, LONGEST_NAME, MOST_KEYS, NewKey, Reason};
 pub use network::Network;
 pub use policy::{Attempt, Breach, Policy, PolicyError};

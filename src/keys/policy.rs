@@ -154,7 +154,7 @@ mod when {
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-    use super::super::store::{from_millis, millis};
+    use crate::keys::store::{from_millis, millis};
 
     pub(super) fn serialize<S: Serializer>(
         time: &Option<SystemTime>,

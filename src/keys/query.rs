@@ -104,6 +104,61 @@ impl Query {
     }
 }
 
+/// Keys that a store reads in one go.
+pub(super) const PORTION: usize = 500;
+
+/// What a store found on a stretch of its list.
+pub(super) struct Stretch {
+    /// Keys that may be what is asked for, each with its place.
+    pub(super) found: Vec<(Cursor, KeyRecord)>,
+    /// Behind which place to go on; `None`: the list is over.
+    pub(super) rest: Option<Cursor>,
+}
+
+/// A page in the making. Stores look through their lists stretch by stretch, and serve others in between.
+pub(super) struct Gathering<'q> {
+    query: &'q Query,
+    now: SystemTime,
+    /// What is gathered so far.
+    pub(super) page: Page,
+    /// The last key that was looked at.
+    last: Option<Cursor>,
+    /// Behind which place the next stretch begins.
+    pub(super) rest: Option<Cursor>,
+    /// So many keys are of use, at most.
+    pub(super) wanted: usize,
+}
+
+impl<'q> Gathering<'q> {
+    /// Nothing gathered yet. One more than is asked for tells whether there is a next page.
+    pub(super) fn new(query: &'q Query, now: SystemTime) -> Self {
+        let (last, rest) = (query.after.clone(), query.after.clone());
+        let wanted = query.limit.saturating_add(1).min(PORTION);
+        Self { query, now, page: Page::default(), last, rest, wanted }
+    }
+
+    /// Takes what was found; `true`: the page is complete.
+    pub(super) fn take(&mut self, stretch: Stretch) -> bool {
+        for (place, record) in stretch.found {
+            if self.page.records.len() == self.query.limit {
+                self.page.next = self.last.take();
+                return true;
+            }
+            self.last = Some(place);
+            if self.query.admits(&record, self.now) {
+                self.page.records.push(record);
+            }
+        }
+        // Where the first stretch was not enough, most keys are not what is asked for.
+        self.wanted = PORTION;
+        if stretch.rest.is_some() {
+            self.last.clone_from(&stretch.rest);
+        }
+        self.rest = stretch.rest;
+        self.rest.is_none()
+    }
+}
+
 /// What a query's text is looked for in: lower case.
 pub(super) fn searched(record: &KeyRecord) -> String {
     let email = record.user_email.as_deref().unwrap_or_default();

@@ -135,9 +135,15 @@ impl Keys {
         let hash = news.record.hash;
         let mut learned = Learned::Revoked;
         let outcome = &mut learned;
+        // Imports come by the hundred thousand, and push nothing out that is in use.
+        let remembered = (news.action != Action::KeyImported).then(|| news.record.clone());
         let load = || async move {
             *outcome = self.shared.write(news).await?;
-            Ok(Finding::Changed)
+            let settled = |record| Finding::Settled(Verdict::of(record));
+            Ok(match outcome {
+                Learned::Written => remembered.map_or(Finding::Changed, settled),
+                Learned::Known(_) | Learned::Revoked | Learned::TooMany => Finding::Changed,
+            })
         };
         // Where a tombstone is remembered, the store is not even asked.
         Box::pin(self.shared.cache.load(&hash, Purpose::Learn, load)).await.map_err(of_store)?;

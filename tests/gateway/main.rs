@@ -11,6 +11,7 @@ mod demo;
 mod framing;
 mod hosts;
 mod journey;
+mod kept;
 mod last_use;
 mod limits;
 mod mirror;

@@ -22,7 +22,11 @@ impl Backend {
     }
 
     pub async fn redis() -> Self {
-        let server = RedisServer::start();
+        Self::redis_with(&[]).await
+    }
+
+    pub async fn redis_with(arguments: &[&str]) -> Self {
+        let server = RedisServer::start_with(arguments);
         Self { store: Some(redis(&server.url(), TIMEOUT).await), behind: Behind::Redis(server) }
     }
 
@@ -112,6 +116,29 @@ impl Backend {
             }
             Behind::Redis(server) => raw(server, &mut redis::cmd("DBSIZE")).await,
         }
+    }
+
+    /// How many bytes the store takes.
+    pub async fn size(&self) -> u64 {
+        match &self.behind {
+            Behind::Embedded(folder) => {
+                let files = std::fs::read_dir(&folder.0).expect("the folder");
+                files.map(|file| file.and_then(|file| file.metadata()).expect("a file").len()).sum()
+            }
+            Behind::Redis(server) => {
+                let memory: String = raw(server, redis::cmd("INFO").arg("memory")).await;
+                let used = memory.lines().find_map(|line| line.strip_prefix("used_memory:"));
+                used.and_then(|used| used.trim().parse().ok()).expect("its memory")
+            }
+        }
+    }
+
+    /// The longest that a command has taken of a Redis server.
+    pub async fn longest_command(&self) -> Duration {
+        let Behind::Redis(server) = &self.behind else { panic!("the embedded store serves one at a time") };
+        let slow: Vec<(i64, i64, u64, redis::Value, redis::Value, redis::Value)> =
+            raw(server, redis::cmd("SLOWLOG").arg("GET").arg(-1)).await;
+        Duration::from_micros(slow.iter().map(|command| command.2).max().unwrap_or(0))
     }
 }
 

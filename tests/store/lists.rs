@@ -137,6 +137,36 @@ pub async fn only_what_is_asked_for_is_listed(backend: &Backend) {
     }
 }
 
+pub async fn a_list_by_standing_follows_every_change(backend: &Backend) {
+    let (none, disabled) = (Policy::default(), Policy { disabled: true, ..Policy::default() });
+    let expired = Policy { expires_at: Some(at(1)), ..Policy::default() };
+    let key = named("Schlüssel", 1);
+    learn(backend, &named("other", 2)).await;
+    learn(backend, &key).await;
+    let standings = [KeyStanding::Active, KeyStanding::Disabled, KeyStanding::Expired, KeyStanding::Revoked];
+    let stands_as = async |expected: KeyStanding| {
+        for standing in standings {
+            let (standing, text) = (Some(standing), Some("schlüssel".to_owned()));
+            let query = Query { standing, text, ..Query::default() };
+            let found = names(backend, query).await;
+            assert_eq!(found.len(), usize::from(standing == Some(expected)), "{standing:?}, is {expected:?}");
+        }
+    };
+    stands_as(KeyStanding::Active).await;
+    for (from, to, standing) in [
+        (&none, &disabled, KeyStanding::Disabled),
+        (&disabled, &none, KeyStanding::Active),
+        (&none, &expired, KeyStanding::Expired),
+    ] {
+        amend(backend, &key.hash, from, to).await;
+        stands_as(standing).await;
+    }
+    revoke(backend, &key.id, operator(1)).await;
+    stands_as(KeyStanding::Revoked).await;
+    amend(backend, &key.hash, &expired, &disabled).await;
+    stands_as(KeyStanding::Revoked).await;
+}
+
 pub async fn a_search_ignores_case_in_every_alphabet(backend: &Backend) {
     for (place, name) in (0..).zip(["Ärger", "ÅNGSTRÖM", "İstanbul", "ΣΊΣΥΦΟΣ", "鍵", "Straße"])
     {

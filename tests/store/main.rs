@@ -164,6 +164,7 @@ suite! {
         portions_follow_each_other_without_gap_or_repetition
         a_key_without_a_time_is_listed_when_it_came_to_be_known
         only_what_is_asked_for_is_listed
+        a_list_by_standing_follows_every_change
         a_search_ignores_case_in_every_alphabet
         a_search_finds_what_is_in_any_field_and_nothing_else
         a_rare_key_is_found_among_thousands

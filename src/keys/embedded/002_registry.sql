@@ -12,7 +12,7 @@ UPDATE keys SET
     searched = lower(name || char(10) || prefix || char(10) || id || char(10) || user_id || char(10) || coalesce(user_email, ''));
 
 CREATE INDEX keys_by_time ON keys (listed_at DESC, hash DESC, instance DESC);
-CREATE INDEX keys_by_user ON keys (instance, user_id, listed_at DESC, hash DESC);
+CREATE INDEX keys_by_user ON keys (user_id, listed_at DESC, hash DESC, instance DESC);
 
 ALTER TABLE tombstones ADD COLUMN who TEXT;
 ALTER TABLE tombstones ADD COLUMN why TEXT;

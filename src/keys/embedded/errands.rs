@@ -19,7 +19,8 @@ const SETTLE: &str = "UPDATE errands SET state = ?4, due = ?5, note = ?6 \
 /// Whoever issued a key, if an instance did, is told that it ended. What was told once stays told.
 const TELL: &str = "INSERT INTO errands \
                     (instance, key_id, task, user_id, user_email, state, due, tries, note) \
-                    SELECT instance, id, 'tell', user_id, user_email, 'pending', ?3, 0, NULL FROM keys \
+                    SELECT instance, id, 'tell', user_id, user_email, 'pending', ?3, 0, NULL \
+                    FROM keys INDEXED BY keys_by_id \
                     WHERE instance = ?1 AND id = ?2 AND issuer = 'openbin' LIMIT 1 \
                     ON CONFLICT DO NOTHING";
 

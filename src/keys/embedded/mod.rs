@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::audit::{Event, Head, Link};
 use super::block::{Block, Subject};
 use super::errand::{Errand, Settled};
+use super::query::Gathering;
 use super::store::{Answer, KeyStore, Learned, Ledger, StoreError, Use};
 use super::{Admission, Amended, Amendment, Day, Ending, KeyHash, KeyRecord, Page, Query};
 
@@ -122,8 +123,17 @@ impl Ledger for Embedded {
     }
 
     fn list<'a>(&'a self, query: &'a Query, now: SystemTime) -> Answer<'a, Page> {
-        let query = query.clone();
-        self.ask(move |db| listing::list(db, &query, now))
+        Box::pin(async move {
+            let mut gathering = Gathering::new(query, now);
+            loop {
+                let (query, after, wanted) = (query.clone(), gathering.rest.clone(), gathering.wanted);
+                let stretch =
+                    self.ask(move |db| listing::stretch(db, &query, after.as_ref(), wanted)).await?;
+                if gathering.take(stretch) {
+                    return Ok(gathering.page);
+                }
+            }
+        })
     }
 
     fn amend<'a>(&'a self, amendment: Amendment<'a>) -> Answer<'a, Amended> {

@@ -25,13 +25,16 @@ const INSERT: &str = "INSERT INTO keys (instance, hash, id, user_id, user_email,
                       created_at, last_used_at, last_used_over, policy, revoked_at, revoked_by, revoked_who, \
                       revoked_why, listed_at, searched) \
                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
-const COUNT: &str = "SELECT count(*) FROM keys WHERE instance = ?1 AND user_id = ?2 AND revoked_at IS NULL";
+// Indexes are named where SQLite would rather read all keys of an instance: it thinks that they are few.
+const COUNT: &str = "SELECT count(*) FROM keys INDEXED BY keys_by_user \
+                     WHERE instance = ?1 AND user_id = ?2 AND revoked_at IS NULL";
 const BURIED: &str = r#"SELECT at, "by", who, why FROM tombstones WHERE instance = ?1 AND id = ?2"#;
 const BURY: &str = r#"INSERT INTO tombstones (instance, id, at, "by", who, why) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
                       ON CONFLICT DO NOTHING"#;
-const REVOKE: &str = "UPDATE keys SET revoked_at = ?3, revoked_by = ?4, revoked_who = ?5, revoked_why = ?6 \
+const REVOKE: &str = "UPDATE keys INDEXED BY keys_by_id \
+                      SET revoked_at = ?3, revoked_by = ?4, revoked_who = ?5, revoked_why = ?6 \
                       WHERE instance = ?1 AND id = ?2 AND revoked_at IS NULL";
-const WITH_ID: &str = "SELECT hash FROM keys WHERE instance = ?1 AND id = ?2";
+const WITH_ID: &str = "SELECT hash FROM keys INDEXED BY keys_by_id WHERE instance = ?1 AND id = ?2";
 const POLICY: &str = "SELECT policy FROM keys WHERE instance = ?1 AND hash = ?2";
 const AMEND: &str = "UPDATE keys SET policy = ?3 WHERE instance = ?1 AND hash = ?2";
 const NOTE_USED: &str = "UPDATE keys SET last_used_at = ?3, last_used_over = ?4 \

@@ -19,6 +19,7 @@ use std::time::SystemTime;
 
 pub use reader::Reader;
 pub use source::Source;
+pub use timestamp::read as read_timestamp;
 
 use super::KeyHash;
 

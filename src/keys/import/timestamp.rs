@@ -21,8 +21,9 @@ const OFFSET: &[BorrowedFormatItem<'_>] = format_description!(
     "[offset_hour sign:mandatory][optional [[optional [:]][offset_minute][optional [[optional [:]][offset_second]]]]]"
 );
 
-/// Reads a time in any of the forms; `None` where it is in none of them.
-pub(super) fn read(text: &str) -> Option<SystemTime> {
+/// Reads a time of OpenBin's in any of its forms; `None` where it is in none of them.
+#[must_use]
+pub fn read(text: &str) -> Option<SystemTime> {
     let mut parsed = Parsed::new();
     let zone = parsed.parse_items(text.trim().as_bytes(), DATE_AND_TIME).ok()?;
     if matches!(zone, b"" | b"Z" | b"z") {

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::keys::record::tests::record;
-use crate::keys::{Adoption, StoreSettings, Verdict, open};
+use crate::keys::{Adoption, Label, StoreSettings, Verdict, open};
 
 struct Bench {
     keyring: Keyring,

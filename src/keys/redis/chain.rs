@@ -19,8 +19,8 @@ use super::RedisStore;
 
 /// A script that changes something.
 macro_rules! change {
-    ($script:literal) => {
-        concat!(include_str!("scripts/change.lua"), include_str!(concat!("scripts/", $script)))
+    ($($script:literal),+) => {
+        concat!(include_str!("scripts/change.lua"), $(include_str!(concat!("scripts/", $script))),+)
     };
 }
 pub(super) use change;

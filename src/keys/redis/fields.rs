@@ -41,6 +41,11 @@ pub(super) fn write(record: &KeyRecord) -> Result<Written, StoreError> {
     Ok(fields)
 }
 
+/// The time by which a record is listed, as scripts take it: eight bytes in hexadecimal.
+pub(super) fn write_listed(at: i64) -> Written {
+    vec![("listed_at", format!("{at:016x}"))]
+}
+
 /// The fields of a revocation, in a record and in a tombstone.
 pub(super) fn write_revocation(revocation: &Revocation) -> Written {
     let mut fields = vec![

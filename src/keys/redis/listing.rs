@@ -1,67 +1,58 @@
 //! Portions of all keys, in their order.
 //!
 //! A list is a sorted set whose members carry the order themselves, and in the list of all keys what is
-//! searched as well. A script walks down it, some thousand members at a time, so that Redis serves others
+//! searched as well. A script walks down it, a good thousand members at a time, so that Redis serves others
 //! in between; of what it finds the records are read, and judged here once more.
 
 use std::time::SystemTime;
 
 use ::redis::pipe;
 
-use super::super::query::searched;
+use super::super::query::{Gathering, Stretch, searched};
 use super::super::store::{StoreError, millis};
-use super::super::{Cursor, KeyHash, KeyRecord, KeyStanding, Page, Query};
+use super::super::{Cursor, KeyHash, KeyRecord, KeyStanding, Page, Policy, Query};
 use super::RedisStore;
-use super::records::AT_ONCE;
 
 const WALK: &str = include_str!("scripts/walk.lua");
 /// Members that a script looks at in one go: a few milliseconds.
 const LOOKS: usize = 2_000;
+/// The same where the script has to look up last uses, too.
+const LOOKS_AT_USES: usize = 250;
 /// Bytes of a place: time, hash.
 const TIME: usize = 8;
 const FIXED: usize = 40;
 
-/// A list, and what a script is to look for in it.
-struct Walk<'a> {
-    list: String,
-    /// Empty where the list has no texts, or any text will do.
-    text: &'a str,
-    standing: &'static str,
-    query: &'a Query,
+/// How a key is marked in the list of all keys, so that a script need not look at its record.
+#[derive(Clone, Copy)]
+pub(super) enum Mark {
+    /// It is not revoked, and its policy is empty.
+    Open,
+    /// It is not revoked, and has a policy. Scripts mark what is revoked.
+    Terms,
 }
 
-/// What a script found.
-struct Stretch {
-    places: Vec<Cursor>,
-    /// Where to go on from; `None`: the list is over.
-    rest: Option<Vec<u8>>,
+impl Mark {
+    /// Of a key that is not revoked, with this policy.
+    pub(super) fn of(policy: &Policy) -> Self {
+        if policy.is_empty() { Self::Open } else { Self::Terms }
+    }
+
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "o",
+            Self::Terms => "t",
+        }
+    }
 }
 
 impl RedisStore {
     pub(super) async fn page(&self, query: &Query, now: SystemTime) -> Result<Page, StoreError> {
-        let walk = self.walk(query);
-        let mut page = Page::default();
-        let mut after = query.after.clone();
-        let mut rest = after.as_ref().map(|Cursor { at, instance, hash }| place(*at, hash, instance));
-        // One more than is asked for tells whether there is more. Where that was not enough, most of what
-        // is found is rejected here.
-        let mut wanted = query.limit.saturating_add(1).min(AT_ONCE);
+        let mut gathering = Gathering::new(query, now);
         loop {
-            let stretch = self.stretch(&walk, rest.as_deref(), wanted).await?;
-            for (place, record) in self.records_at(stretch.places).await? {
-                if page.records.len() == query.limit {
-                    page.next = after;
-                    return Ok(page);
-                }
-                after = Some(place);
-                if query.admits(&record, now) && has_text(&record, query) {
-                    page.records.push(record);
-                }
+            let stretch = self.stretch(query, gathering.rest.as_ref(), gathering.wanted).await?;
+            if gathering.take(stretch) {
+                return Ok(gathering.page);
             }
-            if stretch.rest.is_none() {
-                return Ok(page);
-            }
-            (rest, wanted) = (stretch.rest, AT_ONCE);
         }
     }
 
@@ -71,45 +62,46 @@ impl RedisStore {
         Ok(self.records(&keys).await?.into_iter().flatten().collect())
     }
 
-    fn walk<'a>(&self, query: &'a Query) -> Walk<'a> {
+    async fn stretch(
+        &self,
+        query: &Query,
+        after: Option<&Cursor>,
+        wanted: usize,
+    ) -> Result<Stretch, StoreError> {
+        // A user's list has neither marks nor texts: few have many keys.
         let (list, text) = match &query.user_id {
             Some(user) => (self.names.list_of(user), ""),
             None => (self.names.list(), query.text.as_deref().unwrap_or_default()),
         };
-        let standing = match query.standing {
-            Some(KeyStanding::Revoked) => "revoked",
-            Some(KeyStanding::Active) => "open",
-            Some(KeyStanding::Disabled | KeyStanding::Expired) => "terms",
+        let marks = match query.standing {
+            Some(KeyStanding::Revoked) => "r",
+            Some(KeyStanding::Active) => "ot",
+            Some(KeyStanding::Disabled | KeyStanding::Expired) => "t",
             None => "",
         };
-        Walk { list, text, standing, query }
-    }
-
-    async fn stretch(
-        &self,
-        walk: &Walk<'_>,
-        rest: Option<&[u8]>,
-        wanted: usize,
-    ) -> Result<Stretch, StoreError> {
-        let is_plain = walk.text.is_empty()
-            && walk.standing.is_empty()
-            && walk.query.instance.is_none()
-            && walk.query.unused_since.is_none();
-        let looks = if is_plain { wanted } else { LOOKS };
-        // No place but the cursor's own begins with the cursor's place, so a text behind it does not matter.
-        let start = rest.map_or(b"+".to_vec(), |place| [b"(", place].concat());
+        let looks = match query.unused_since {
+            Some(_) => LOOKS_AT_USES,
+            None if text.is_empty() && marks.is_empty() && query.instance.is_none() => wanted,
+            None => LOOKS,
+        };
+        // What follows the place in a member does not matter: no other place begins with this one and a zero.
+        let start = after.map_or(b"+".to_vec(), |Cursor { at, instance, hash }| {
+            [b"(", &place(*at, hash, instance)[..]].concat()
+        });
         let mut pipeline = pipe();
-        pipeline.cmd("EVAL").arg(WALK).arg(1).arg(&walk.list).arg(start).arg(looks).arg(wanted);
-        pipeline.arg(walk.query.instance.as_deref().unwrap_or_default()).arg(walk.text).arg(walk.standing);
-        pipeline.arg(walk.query.unused_since.map(|since| millis(since).to_string()).unwrap_or_default());
-        pipeline.arg(self.names.keys()).arg(self.names.usages());
+        pipeline.cmd("EVAL").arg(WALK).arg(1).arg(&list).arg(start).arg(looks).arg(wanted);
+        pipeline.arg(query.instance.as_deref().unwrap_or_default()).arg(text).arg(marks);
+        pipeline.arg(query.unused_since.map(|since| millis(since).to_string()).unwrap_or_default());
+        pipeline.arg(self.names.usages()).arg(self.names.keys());
         let ((places, rest),): ((Vec<Vec<u8>>, Vec<u8>),) = self.link.run(&pipeline).await?;
         let read = |place: &Vec<u8>| {
-            read_place(place)
-                .ok_or_else(|| StoreError::Corrupt(format!("{} has an unexpected member", walk.list)))
+            read_place(place).ok_or_else(|| StoreError::Corrupt(format!("{list} has an unexpected member")))
         };
         let places = places.iter().map(read).collect::<Result<_, _>>()?;
-        Ok(Stretch { places, rest: (!rest.is_empty()).then_some(rest) })
+        let rest = if rest.is_empty() { None } else { Some(read(&rest)?) };
+        let mut found = self.records_at(places).await?;
+        found.retain(|(_, record)| has_text(record, query));
+        Ok(Stretch { found, rest })
     }
 
     /// What is listed, but is not there, was taken out by someone else: there is nothing to tell of it.

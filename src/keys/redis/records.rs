@@ -3,20 +3,18 @@
 use ::redis::{Value, from_redis_value, pipe};
 
 use super::super::errand::Task;
-use super::super::query::{listed_at, searched};
+use super::super::query::{PORTION, listed_at, searched};
 use super::super::store::{Admission, Amended, Amendment, Ending, Learned, StoreError, millis};
 use super::super::{KeyHash, KeyRecord};
 use super::RedisStore;
 use super::chain::{Change, Outcome, change};
 use super::fields::{self, Fields};
-use super::listing::place;
+use super::listing::{Mark, place};
 use super::names::owner;
 
 const LEARN: &str = change!("learn.lua");
-const REVOKE: &str = change!("revoke.lua");
-const AMEND: &str = change!("amend.lua");
-/// Records that are read in one go.
-pub(super) const AT_ONCE: usize = 500;
+const REVOKE: &str = change!("mark.lua", "revoke.lua");
+const AMEND: &str = change!("mark.lua", "amend.lua");
 /// A text that another version wrote is compared once more, as it stands.
 const AMEND_TRIES: usize = 2;
 
@@ -35,15 +33,16 @@ impl RedisStore {
         keys: &[(&str, KeyHash)],
     ) -> Result<Vec<Option<KeyRecord>>, StoreError> {
         let mut records = Vec::with_capacity(keys.len());
-        for keys in keys.chunks(AT_ONCE) {
+        for keys in keys.chunks(PORTION) {
             let mut pipeline = pipe();
             for (instance, hash) in keys {
                 pipeline.cmd("HGETALL").arg(self.names.key(instance, hash));
                 pipeline.cmd("GET").arg(self.names.usage(instance, hash));
             }
             let values: Vec<Value> = self.link.run(&pipeline).await?;
-            for ((instance, hash), values) in keys.iter().zip(values.chunks_exact(2)) {
-                records.push(read(instance, hash, values)?);
+            let mut values = values.into_iter();
+            for (instance, hash) in keys {
+                records.push(read(instance, hash, values.next(), values.next())?);
             }
         }
         Ok(records)
@@ -63,15 +62,16 @@ impl RedisStore {
             self.names.list_of(&record.user_id),
             self.names.good(),
         ];
-        let place = place(listed_at(record, terms.event.at), hash, instance);
-        let listed = [&place, &b"\0"[..], searched(record).as_bytes()].concat();
+        let at = listed_at(record, terms.event.at);
         let change = Change::new(terms.event, LEARN, names)
             .with(hash.to_string())
             .with(owner(instance, &record.user_id))
             .with(terms.most.map(|most| most.to_string()).unwrap_or_default())
-            .with(place)
-            .with(listed)
-            .with(fields::write(record)?);
+            .with(place(at, hash, instance))
+            .with(Mark::of(&record.policy).as_str())
+            .with(searched(record))
+            .with(fields::write(record)?)
+            .with(fields::write_listed(at));
         let Outcome { word, list, text } = self.commit(change).await?;
         match word.as_str() {
             "written" => Ok(Learned::Written),
@@ -87,6 +87,7 @@ impl RedisStore {
         let names = vec![
             index.clone(),
             self.names.good(),
+            self.names.list(),
             self.names.errand(instance, id, Task::Tell),
             self.names.due(),
         ];
@@ -105,10 +106,15 @@ impl RedisStore {
     /// A policy is compared by its meaning, and then set by its text, so that nobody can have changed it since.
     pub(super) async fn amend_policy(&self, amendment: Amendment<'_>) -> Result<Amended, StoreError> {
         let Amendment { instance, hash, from, to, event } = amendment;
-        let (mut expected, to) = (fields::policy_text(from)?, fields::policy_text(to)?);
+        let (mut expected, text, mark) = (fields::policy_text(from)?, fields::policy_text(to)?, Mark::of(to));
         for _ in 0..AMEND_TRIES {
-            let change =
-                Change::new(event, AMEND, vec![self.names.key(instance, hash)]).with(&expected).with(&to);
+            let names = vec![self.names.key(instance, hash), self.names.list()];
+            let change = Change::new(event, AMEND, names)
+                .with(&expected)
+                .with(&text)
+                .with(hash.to_string())
+                .with(instance)
+                .with(mark.as_str());
             let Outcome { word, text, .. } = self.commit(change).await?;
             let held = match word.as_str() {
                 "done" => return Ok(Amended::Done),
@@ -140,12 +146,16 @@ impl RedisStore {
 }
 
 /// Reads the answers to `HGETALL` of a record and `GET` of its last use.
-fn read(instance: &str, hash: &KeyHash, values: &[Value]) -> Result<Option<KeyRecord>, StoreError> {
+fn read(
+    instance: &str,
+    hash: &KeyHash,
+    record: Option<Value>,
+    used: Option<Value>,
+) -> Result<Option<KeyRecord>, StoreError> {
     let unreadable =
         |_| StoreError::Corrupt(format!("the record of key {hash} at {instance} is not text throughout"));
-    let [record, used] = values else { return Ok(None) };
-    let record: Fields = from_redis_value(record.clone()).map_err(unreadable)?;
-    let used: Option<String> = from_redis_value(used.clone()).map_err(unreadable)?;
+    let record: Fields = from_redis_value(record.unwrap_or(Value::Nil)).map_err(unreadable)?;
+    let used: Option<String> = from_redis_value(used.unwrap_or(Value::Nil)).map_err(unreadable)?;
     if record.is_empty() {
         return Ok(None);
     }

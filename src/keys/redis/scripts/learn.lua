@@ -1,8 +1,9 @@
 -- KEYS: record, index by id, last use, list of all, list of the user, numbers of good keys. ARGV: the key's
--- hash, its owner among those numbers, how many good keys the owner may have, the key's place, its place and
--- text, then the record's fields. A record that is there stays. A tombstone wins over what is written.
+-- hash, its owner among those numbers, how many good keys the owner may have, its place, its mark in the list of
+-- all and what is searched, then the record's fields. A record that is there stays. A tombstone wins over what is
+-- written.
 local record, index, usage, all, user, good = unpack(KEYS, 4, 9)
-local key, owner, most, place, listed = unpack(ARGV, 7, 11)
+local key, owner, most, place, mark, searched = unpack(ARGV, 7, 12)
 local ENDED = { 'revoked_at', 'revoked_by', 'revoked_who', 'revoked_why' }
 
 local function copy_end(from, to)
@@ -17,7 +18,7 @@ end
 
 if repeated() then
   local given = {}
-  for i = 12, #ARGV, 2 do
+  for i = 13, #ARGV, 2 do
     given[ARGV[i]] = true
   end
   local buried = redis.call('HEXISTS', record, 'revoked_at') == 1 and not given.revoked_at
@@ -33,17 +34,18 @@ if stale() then
   return answer('stale')
 end
 append()
-redis.call('HSET', record, unpack(ARGV, 12))
+redis.call('HSET', record, unpack(ARGV, 13))
 redis.call('HSET', index, key, '')
-redis.call('ZADD', all, 0, listed)
 redis.call('ZADD', user, 0, place)
-if redis.call('HEXISTS', index, 'revoked_at') == 1 then
+local buried = redis.call('HEXISTS', index, 'revoked_at') == 1
+if buried then
   copy_end(index, record)
-  return answer('revoked')
 end
 if redis.call('HEXISTS', record, 'revoked_at') == 1 then
   copy_end(record, index)
+  mark = 'r'
 else
   redis.call('HINCRBY', good, owner, 1)
 end
-return answer('written')
+redis.call('ZADD', all, 0, place .. '\0' .. mark .. searched)
+return answer(buried and 'revoked' or 'written')

@@ -1,7 +1,7 @@
--- KEYS: index by id, numbers of good keys, errand, errands that are due. ARGV: what the names of records begin
+-- KEYS: index by id, numbers of good keys, list of all, errand, errands that are due. ARGV: what the names of records begin
 -- with, and what owners among those numbers begin with; when an instance is to be told, or nothing; instance and
 -- id, for the errand; then the revocation's fields. The first revocation of each record stays.
-local index, good, errand, due = unpack(KEYS, 4, 7)
+local index, good, all, errand, due = unpack(KEYS, 4, 8)
 local records, owners, tell, instance, id = unpack(ARGV, 7, 11)
 
 local keys = {}
@@ -21,7 +21,7 @@ for _, key in ipairs(keys) do
   local ended, user, issuer, email =
     unpack(redis.call('HMGET', name, 'revoked_at', 'user_id', 'issuer', 'user_email'))
   if not ended and redis.call('EXISTS', name) == 1 then
-    open[#open + 1] = { name, user }
+    open[#open + 1] = { name, user, key }
   end
   if issuer == 'openbin' and not issued then
     issued = { user, email }
@@ -40,6 +40,7 @@ if first then
 end
 for _, record in ipairs(open) do
   redis.call('HSET', record[1], unpack(ARGV, 12))
+  mark(all, record[1], record[3], instance, 'r')
   local owner = owners .. (record[2] or '')
   if redis.call('HINCRBY', good, owner, -1) <= 0 then
     redis.call('HDEL', good, owner)
