@@ -19,8 +19,10 @@ use crate::observe::{Metrics, Observer};
 use crate::{keys, observe, server, upstream};
 
 mod desks;
+mod office;
 
 pub use desks::rest;
+pub use office::Office;
 
 /// How a gateway is run, besides its configuration.
 pub struct Run {

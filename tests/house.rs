@@ -13,7 +13,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "upstream",
         ],
     ),
-    ("cli", &["app", "config", "gateway", "keys", "sample", "server", "upstream"]),
+    ("cli", &["api", "app", "config", "gateway", "keys", "sample", "server", "upstream"]),
     ("config", &["api", "auth", "gateway", "http", "keys", "observe", "server", "upstream"]),
     ("server", &["http", "observe"]),
     ("gateway", &["api::keys", "auth", "keys", "upstream", "http", "observe"]),
