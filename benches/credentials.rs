@@ -13,7 +13,10 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use openbin_gateway::auth::{
     self, Claimant, Credential, Denied, LimitSettings, LimitState, Limits, Secret, Verifier,
 };
-use openbin_gateway::keys::{self, Adoption, Issuer, KeyHash, KeyRecord, Keys, StoreSettings};
+use openbin_gateway::keys::audit::{Action, Actor};
+use openbin_gateway::keys::{
+    self, Adoption, Attempt, Issuer, KeyHash, KeyRecord, Keys, News, Policy, StoreSettings,
+};
 use openbin_gateway::observe::Metrics;
 
 const SECRET: &str = "a secret that signs session tokens";
@@ -34,6 +37,8 @@ fn record(key: &str, number: u64) -> KeyRecord {
         issuer: Issuer::Openbin,
         created_at: None,
         last_used_at: None,
+        last_used_over: None,
+        policy: Policy::default(),
         revoked: None,
     }
 }
@@ -51,7 +56,9 @@ fn verifier(folder: &std::path::Path, runtime: &tokio::runtime::Runtime) -> Veri
     let keys = Arc::new(Keys::new("bench".into(), &settings, store, metrics));
     for number in 0..1000 {
         let text = key(number);
-        runtime.block_on(keys.learn(record(&text, number))).expect("learned");
+        let (record, actor) = (record(&text, number), Actor::gateway());
+        let news = News { record, most: None, action: Action::KeyLearned, actor: &actor };
+        runtime.block_on(keys.learn(news)).expect("learned");
         runtime.block_on(keys.known(&KeyHash::of(&text))).expect("loaded");
     }
     let secrets = vec![Secret::new(SECRET).expect("a secret")];
@@ -65,8 +72,10 @@ fn limits() -> Limits {
 }
 
 fn judge(verifier: &Verifier, text: &str, now: SystemTime, claimant: &Claimant<'_>) {
+    let address = std::net::Ipv4Addr::LOCALHOST.into();
+    let attempt = Attempt { at: now, method: "GET", path: "/api/bins", address };
     let adopt = || async { Ok::<_, Denied>(Adoption::Unknown) };
-    let verdict = verifier.verify(Credential::of(text.as_bytes()), now, claimant, adopt).now_or_never();
+    let verdict = verifier.verify(Credential::of(text.as_bytes()), &attempt, claimant, adopt).now_or_never();
     verdict.expect("an answer without waiting").expect("a good credential");
 }
 
