@@ -30,8 +30,8 @@ pub trait KeyStore: Send + Sync + 'static {
 
     /// Revokes the key with this id at this instance and returns the hashes of all keys with this id.
     /// For an unknown id a tombstone is left, so that the key can never be learned as active.
-    /// Repeatable: the first revocation stays. One atomic step, together with the event and the errand
-    /// where the revocation is the first.
+    /// Repeatable: the first revocation of each key stays. One atomic step, together with the event and the
+    /// errand where anything was revoked that was not before.
     fn revoke<'a>(&'a self, ending: Ending<'a>) -> Answer<'a, Vec<KeyHash>>;
 
     /// Moves the last use of each key forward, never back, and its count of the day likewise. Keys that
