@@ -26,4 +26,4 @@ release: ## Build the binary as it is shipped
 	cargo build --release --locked
 
 tools:
-	@command -v redis-server >/dev/null && command -v curl >/dev/null && { command -v initdb || ls /usr/lib/postgresql/*/bin/initdb; } >/dev/null 2>&1 || { $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends redis-server curl postgresql; }
+	@command -v redis-server >/dev/null && command -v curl >/dev/null && command -v git >/dev/null && { command -v initdb || ls /usr/lib/postgresql/*/bin/initdb; } >/dev/null 2>&1 || { $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends redis-server curl git postgresql; }

@@ -60,13 +60,13 @@ impl Layout {
     }
 
     fn narrow(&mut self, width: usize) {
+        while self.columns.len() > 1 && self.total() - self.spare().sum::<usize>() > width {
+            self.columns.pop();
+            self.widths.pop();
+        }
         while self.total() > width {
             let over = self.total() - width;
-            let widest = |(_, (column, width)): &(usize, (&Column, &usize))| {
-                width.saturating_sub(column.least.map_or(**width, |least| least.max(column.head.len())))
-            };
-            let candidates = self.columns.iter().zip(&self.widths).enumerate();
-            let spare = candidates.map(|candidate| (widest(&candidate), candidate.0)).max();
+            let spare = self.spare().enumerate().map(|(index, spare)| (spare, index)).max();
             match spare {
                 // A little at a time, so that the widest does not pay for all.
                 Some((spare, index)) if spare > 0 => {
@@ -74,13 +74,17 @@ impl Layout {
                         *width -= spare.min(over.div_ceil(2));
                     }
                 }
-                Some(_) | None if self.columns.len() > 1 => {
-                    self.columns.pop();
-                    self.widths.pop();
-                }
                 Some(_) | None => return,
             }
         }
+    }
+
+    /// By how much each column can be narrowed.
+    fn spare(&self) -> impl Iterator<Item = usize> {
+        self.columns.iter().zip(&self.widths).map(|(column, width)| {
+            let least = column.least.map_or(*width, |least| least.max(column.head.len()));
+            width.saturating_sub(least)
+        })
     }
 
     fn total(&self) -> usize {

@@ -154,6 +154,23 @@ async fn check_on_a_live_machine_warns_that_the_store_is_in_use() {
 }
 
 #[tokio::test]
+async fn an_admin_address_that_cannot_be_meant_is_told_by_its_flag() {
+    let desk = Desk::alone().await;
+    let upstream = desk.openbin.url();
+    for (address, named) in
+        [("nonsense", "--admin"), ("0.0.0.0:9464", "token"), ("127.0.0.1:18443", "taken by")]
+    {
+        let flags =
+            ["--upstream", &upstream, "--jwt-secret-file", "home-0.secret", "--listen", "127.0.0.1:18443"];
+        let mut arguments = vec!["check", "--offline", "--admin", address];
+        arguments.extend(flags);
+        // The flag wins over the environment, which names another address here.
+        let told = desk.bare(&arguments, &[], "").await.refused(2);
+        assert!(told.contains("admin.address") && told.contains(named), "{address}: {told}");
+    }
+}
+
+#[tokio::test]
 async fn output_that_nobody_reads_any_more_is_no_failure() {
     let desk = Desk::alone().await;
     desk.import((0..1200).map(|number| format!("{number:04}")), "2026-01-01T00:00:00Z").await;

@@ -1,6 +1,6 @@
 //! `keys …`: everything that an operator does with API keys.
 //!
-//! One file a command. Each asks the admin API through a [`Door`](super::door::Door) and shows what is answered;
+//! One file a command. Each asks the admin API through a `Door` and shows what is answered;
 //! no rule about keys lives here.
 
 mod create;

@@ -155,3 +155,16 @@ pub(in crate::cli) fn confirmed(propagated: bool) -> Result<(), Failure> {
     say("Not every gateway has confirmed it yet. Repeat the command to see whether they have.");
     Err(Failure::Unconfirmed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_revocation_that_not_everybody_has_confirmed_is_an_outcome_of_its_own() {
+        let ended = |text: &str| serde_json::from_str::<Ended>(text).expect("an answer").propagated;
+        assert!(confirmed(ended(r#"{"revoked":1,"known":true,"propagated":true}"#)).is_ok());
+        let open = confirmed(ended(r#"{"revoked":1,"known":true,"propagated":false}"#));
+        assert!(matches!(open, Err(Failure::Unconfirmed)));
+    }
+}
