@@ -1,8 +1,10 @@
-//! The admin listener: health, metrics and the admin API.
+//! The admin listener: health, metrics and the admin API; and what owners do to their own keys.
 //!
-//! It has a listener of its own and is never reached through those of the gateway. Knows no sockets.
+//! The admin listener is never reached through those of the gateway; [`api_keys`] is reached through
+//! nothing else. Knows no sockets.
 
 mod admin;
+pub mod api_keys;
 mod door;
 mod health;
 mod rest;

@@ -70,7 +70,7 @@ pub(super) async fn forward(
 }
 
 /// A user, as the audit chain names them.
-fn actor(identity: &Identity, address: IpAddr) -> Actor {
+pub(super) fn actor(identity: &Identity, address: IpAddr) -> Actor {
     Actor { role: Role::User, name: Some(identity.user_id().text()), address: Some(address) }
 }
 
@@ -79,7 +79,7 @@ async fn to_its_end(work: impl Future<Output = Result<Answer, Stop>> + 'static) 
     tokio::task::spawn_local(work).await.unwrap_or(Err(Stop::BrokenOff))
 }
 
-async fn send(upstream: &Rc<Upstream>, request: Request<RequestBody>) -> Result<Answer, Stop> {
+pub(super) async fn send(upstream: &Rc<Upstream>, request: Request<RequestBody>) -> Result<Answer, Stop> {
     match upstream.send(request).await {
         // Nothing was offered to switch to, so what follows is not what this request asked for.
         Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
@@ -106,7 +106,7 @@ fn blame(error: &ForwardError, upstream: &Upstream) -> Stop {
 }
 
 /// Takes away what concerns only the connection between gateway and instance, and what nobody may claim.
-fn cleaned(mut response: Answer) -> Answer {
+pub(super) fn cleaned(mut response: Answer) -> Answer {
     *response.version_mut() = Version::HTTP_11;
     remove_hop_by_hop(response.headers_mut());
     response

@@ -80,7 +80,7 @@ impl Effect {
             Route::DeleteUser(user) => Some(Self::Deletes(user)),
             Route::DeleteAccount => Some(Self::Deletes(identity.user_id().text())),
             Route::SignOut if instance.end_sessions => identity.ending().map(Self::SignsOut),
-            Route::SignOut | Route::Open | Route::Protected => None,
+            Route::SignOut | Route::Open | Route::Protected | Route::ListKeys => None,
         }
     }
 

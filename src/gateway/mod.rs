@@ -6,6 +6,7 @@ mod adopt;
 mod agent;
 mod authority;
 mod credential;
+mod csrf;
 mod denial;
 mod errands;
 mod forward;
@@ -18,6 +19,7 @@ mod recorded;
 mod request_id;
 mod route;
 mod stamp;
+mod stand_in;
 
 use std::sync::Arc;
 

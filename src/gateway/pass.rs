@@ -1,5 +1,7 @@
 //! One worker's gateway, and the walk of one request through it.
 
+mod own_keys;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,6 +23,7 @@ use super::recorded::{Note, Recorded};
 use super::request_id::{RequestId, RequestIds};
 use super::route::{Route, classify, is_endpoint};
 use super::stamp::{Stamp, stamp};
+use super::stand_in::Acts;
 use super::{adopt, authority, credential};
 use crate::auth::{self, Denied, Identity};
 use crate::http::header::X_REQUEST_ID;
@@ -94,6 +97,11 @@ impl Gateway {
         if counts {
             arrival.standing.within_address_limit(way.limits, note)?;
         }
+        if let Some(wish) = own_keys::wish(&route, way.instance) {
+            let max_body_bytes = view.plan.max_body_bytes;
+            let visit = own_keys::Visit { wish, route, target, authority, max_body_bytes };
+            return self.grant(&way, request, visit, (arrival, note)).await;
+        }
         let asked = Asked { request: &request, path: target.path(), route: &route };
         let identity = self.identify(&way, asked, arrival, note).await?;
         self.note_use(identity.as_ref(), arrival, note);
@@ -107,6 +115,8 @@ impl Gateway {
         if forged > 0 {
             self.metrics.forged_headers.inc_by(forged);
         }
+        let acts = if route.is_open() { Acts::AsNobody } else { Acts::AsOwner };
+        way.instance.stand_ins.put_in(request.headers_mut(), identity.as_ref(), acts, arrival.at)?;
         let asker = Asker { route, identity, address: arrival.origin.address };
         let response = forward(&way, request, asker, note).await?;
         Ok(response)
@@ -154,7 +164,8 @@ impl Gateway {
             Err(denied) => {
                 let blamed = claimant.blame(denied);
                 // A token costs no look-up, and OpenBin's page renews its session after a 401 only.
-                let of_page = denied == Denied::InvalidToken && !credential::is_bearer(request.headers());
+                let of_page =
+                    denied == Denied::InvalidToken && credential::bearer(request.headers()).is_none();
                 let (refusal, outcome) = told(if of_page { denied } else { blamed });
                 note.edit(|record| record.outcome = outcome);
                 Err(refusal)

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::agent::Agent;
+use super::stand_in::StandIns;
 use super::{InstanceSettings, Settings};
-use crate::auth::{LimitState, Limits, Verifier};
+use crate::auth::{LimitState, Limits, Minter, Verifier};
 use crate::http::Cors;
 use crate::keys::{Issuer, KeyHash, Keyring, Keys, Network};
 use crate::upstream;
@@ -32,6 +33,8 @@ pub struct Instance {
     pub(super) key_issuer: Issuer,
     pub(super) cors: Option<Cors>,
     pub(super) agent: Agent,
+    /// What instances get in place of keys that are not theirs.
+    pub(super) stand_ins: StandIns,
     /// Whether a session is over when its user signs out.
     pub(super) end_sessions: bool,
     /// Keys that the instance refused lately, so that each is looked into once.
@@ -98,6 +101,7 @@ impl Instance {
             key_issuer: settings.key_issuer,
             cors: settings.cors.clone(),
             agent: Agent::new(settings),
+            stand_ins: StandIns::new(settings.auth.jwt_secrets.first().map(Minter::new), settings.key_issuer),
             end_sessions: settings.end_sessions,
             refused: moka::sync::Cache::builder()
                 .max_capacity(REFUSED_KEYS)

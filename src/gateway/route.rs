@@ -17,6 +17,8 @@ pub(super) enum Route {
     Open,
     /// Needs a credential.
     Protected,
+    /// Lists the caller's API keys; needs a credential.
+    ListKeys,
     /// Makes an API key; needs a credential.
     CreateKey,
     /// Revokes the API key with this id; needs a credential.
@@ -37,6 +39,7 @@ impl Route {
         match self {
             Self::Open | Self::SignOut => true,
             Self::Protected
+            | Self::ListKeys
             | Self::CreateKey
             | Self::RevokeKey(_)
             | Self::RevokeAllKeys(_)
@@ -78,6 +81,7 @@ pub(super) fn classify(method: &Method, path: &str) -> Result<Route, Refusal> {
 fn of_keys(method: &Method, tail: &str) -> Route {
     match tail {
         "" | "/" if method == Method::POST => Route::CreateKey,
+        "" | "/" if method == Method::GET || method == Method::HEAD => Route::ListKeys,
         _ if method == Method::DELETE => {
             parameter(tail).and_then(decoded).map_or(Route::Protected, Route::RevokeKey)
         }
@@ -305,7 +309,9 @@ mod tests {
     fn key_routes_are_recognised_as_express_would() {
         for path in ["/api/api-keys", "/api/api-keys/", "/API/Api-Keys"] {
             assert_eq!(classify(&Method::POST, path), Ok(Route::CreateKey), "{path}");
-            assert_eq!(classify(&Method::GET, path), Ok(Route::Protected), "{path}");
+            assert_eq!(classify(&Method::GET, path), Ok(Route::ListKeys), "{path}");
+            assert_eq!(classify(&Method::HEAD, path), Ok(Route::ListKeys), "{path}");
+            assert_eq!(classify(&Method::PUT, path), Ok(Route::Protected), "{path}");
         }
         for path in ["/api/api-keys/k-1", "/api/api-keys/k-1/", "/api/API-keys/%6b-1"] {
             assert_eq!(classify(&Method::DELETE, path), Ok(Route::RevokeKey("k-1".to_owned())), "{path}");

@@ -39,6 +39,14 @@ pub enum Refusal {
     AccountSuspended,
     /// The instance's plan does not include API keys.
     PlanRestricted,
+    /// A request with a session cookie does not repeat the CSRF cookie in `X-CSRF-Token`.
+    InvalidCsrf,
+    /// The owner has as many API keys as OpenBin allows.
+    TooManyKeys,
+    /// The owner has no such API key.
+    NoSuchKey,
+    /// The content is compressed, where the gateway itself must read it.
+    CompressedContent,
     /// The request cannot be understood in only one way; the text says why.
     Ambiguous(&'static str),
     /// `CONNECT` or `TRACE`.
@@ -98,6 +106,7 @@ impl Refusal {
     fn words(self) -> (u16, &'static str, &'static str) {
         const UNREACHABLE: &str = "OpenBin cannot be reached right now, please try again";
         const UNCHECKED: &str = "API keys cannot be checked right now, please try again";
+        const COMPRESSED: &str = "Compressed content is not supported here";
         const REVOKED: &str = "Session has been revoked. Please log in again.";
         match self {
             Self::NoToken => (401, "UNAUTHORIZED", "No token provided"),
@@ -111,6 +120,10 @@ impl Refusal {
             Self::AccountDeleted => (401, "ACCOUNT_DELETED", "This account has been deleted"),
             Self::AccountSuspended => (403, "ACCOUNT_SUSPENDED", "This account has been suspended"),
             Self::PlanRestricted => (403, "PLAN_RESTRICTED", "API key access requires a Pro plan"),
+            Self::InvalidCsrf => (403, "CSRF_INVALID", "Invalid or missing CSRF token"),
+            Self::TooManyKeys => (422, "VALIDATION_ERROR", "Maximum 10 active API keys allowed"),
+            Self::NoSuchKey => (404, "NOT_FOUND", "API key not found"),
+            Self::CompressedContent => (415, "UNSUPPORTED_MEDIA_TYPE", COMPRESSED),
             Self::Ambiguous(why) => (400, "BAD_REQUEST", why),
             Self::MethodNotAllowed => (405, "METHOD_NOT_ALLOWED", "This method is not supported"),
             Self::Misdirected => (421, "MISDIRECTED_REQUEST", "No instance is configured for this host"),

@@ -181,8 +181,8 @@ impl Keyring {
         let (who, why) = (actor.name.clone(), why.map(str::to_owned));
         let revocation = Revocation { at: SystemTime::now(), by, who, why };
         let tell = match by {
-            RevokedBy::Operator | RevokedBy::Rotation => true,
-            RevokedBy::Mirror | RevokedBy::Missing | RevokedBy::Owner => false,
+            RevokedBy::Operator | RevokedBy::Rotation | RevokedBy::Owner => true,
+            RevokedBy::Mirror | RevokedBy::Missing => false,
         };
         self.of(instance).revoke(Revoke { id, revocation, tell, actor }).await
     }

@@ -34,7 +34,7 @@ pub use store::{
     Admission, Amended, Amendment, Answer, Day, Ending, KeyStore, Learned, Ledger, StoreError, Use, open,
 };
 pub use token::{KeyHash, KeyShape, PREFIX, Token};
-pub use usage::{Usage, UsageShard};
+pub use usage::{Unwritten, Usage, UsageShard};
 pub use verdict::{Adoption, LookupError, OwnerRefusal, Verdict};
 
 use std::path::PathBuf;

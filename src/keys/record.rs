@@ -130,7 +130,7 @@ pub enum RevokedBy {
     Mirror,
     /// An operator revoked it at the gateway.
     Operator,
-    /// Its owner revoked it at the gateway, which had issued it.
+    /// Its owner revoked it at the gateway, which answers for the instance.
     Owner,
     /// The instance was found not to have the key any more.
     Missing,

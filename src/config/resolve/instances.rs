@@ -160,11 +160,7 @@ fn jwt_secrets(section: &Section<'_>) -> Option<Vec<Secret>> {
 }
 
 fn key_issuer(field: &Field<'_>) -> Issuer {
-    let issuer = field.choice(&[("openbin", Issuer::Openbin), ("gateway", Issuer::Gateway)], Issuer::Openbin);
-    if issuer == Issuer::Gateway {
-        field.wrong("key_issuer: gateway is not available in this version", "use openbin");
-    }
-    issuer
+    field.choice(&[("openbin", Issuer::Openbin), ("gateway", Issuer::Gateway)], Issuer::Openbin)
 }
 
 /// RFC 6454 §6.2: scheme, host and perhaps a port, nothing behind.
