@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: help test lint bench release tools
+.PHONY: help test lint bench large release tools
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -19,8 +19,11 @@ lint: ## Check formatting, and deny every warning
 bench: ## Time what a known credential costs
 	cargo bench
 
+large: tools ## Time lists, searches and revocations among 100,000 keys, on both stores
+	cargo test --test store large -- --ignored --nocapture --test-threads 1
+
 release: ## Build the binary as it is shipped
 	cargo build --release --locked
 
 tools:
-	@command -v redis-server >/dev/null && command -v curl >/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends redis-server curl; }
+	@command -v redis-server >/dev/null && command -v curl >/dev/null && command -v git >/dev/null && { command -v initdb || ls /usr/lib/postgresql/*/bin/initdb; } >/dev/null 2>&1 || { $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends redis-server curl git postgresql; }

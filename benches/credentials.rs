@@ -1,15 +1,22 @@
-//! What judging a credential costs when it is known already: the part of every request that the gateway adds.
+//! What judging a credential costs when it is known already, and what limits cost: the part of every request
+//! that the gateway adds.
 //!
 //! Run with `make bench`. Times are of this machine; compare them only within one run.
 
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use futures_util::FutureExt;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use openbin_gateway::auth::{self, Credential, Denied, Secret, Verifier};
-use openbin_gateway::keys::{self, Adoption, Issuer, KeyHash, KeyRecord, Keys, StoreSettings};
+use openbin_gateway::auth::{
+    self, Claimant, Credential, Denied, LimitSettings, LimitState, Limits, Secret, Verifier,
+};
+use openbin_gateway::keys::audit::{Action, Actor};
+use openbin_gateway::keys::{
+    self, Adoption, Attempt, Issuer, KeyHash, KeyRecord, Keys, News, Policy, StoreSettings,
+};
 use openbin_gateway::observe::Metrics;
 
 const SECRET: &str = "a secret that signs session tokens";
@@ -30,6 +37,8 @@ fn record(key: &str, number: u64) -> KeyRecord {
         issuer: Issuer::Openbin,
         created_at: None,
         last_used_at: None,
+        last_used_over: None,
+        policy: Policy::default(),
         revoked: None,
     }
 }
@@ -47,16 +56,26 @@ fn verifier(folder: &std::path::Path, runtime: &tokio::runtime::Runtime) -> Veri
     let keys = Arc::new(Keys::new("bench".into(), &settings, store, metrics));
     for number in 0..1000 {
         let text = key(number);
-        runtime.block_on(keys.learn(record(&text, number))).expect("learned");
+        let (record, actor) = (record(&text, number), Actor::gateway());
+        let news = News { record, most: None, action: Action::KeyLearned, actor: &actor };
+        runtime.block_on(keys.learn(news)).expect("learned");
         runtime.block_on(keys.known(&KeyHash::of(&text))).expect("loaded");
     }
     let secrets = vec![Secret::new(SECRET).expect("a secret")];
     Verifier::new(&auth::Settings { jwt_secrets: secrets }, keys)
 }
 
-fn judge(verifier: &Verifier, text: &str, now: SystemTime) {
+fn limits() -> Limits {
+    let rate = Some("1000000000/1s".parse().expect("a rate"));
+    let settings = LimitSettings { per_key: rate, per_address: rate, bad_credentials: rate };
+    Limits::new(settings, Arc::new(LimitState::new(&Metrics::new().expect("metrics"))))
+}
+
+fn judge(verifier: &Verifier, text: &str, now: SystemTime, claimant: &Claimant<'_>) {
+    let address = std::net::Ipv4Addr::LOCALHOST.into();
+    let attempt = Attempt { at: now, method: "GET", path: "/api/bins", address };
     let adopt = || async { Ok::<_, Denied>(Adoption::Unknown) };
-    let verdict = verifier.verify(Credential::of(text.as_bytes()), now, adopt).now_or_never();
+    let verdict = verifier.verify(Credential::of(text.as_bytes()), &attempt, claimant, adopt).now_or_never();
     verdict.expect("an answer without waiting").expect("a good credential");
 }
 
@@ -71,8 +90,17 @@ fn credentials(criterion: &mut Criterion) {
     let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &signing).expect("a token");
     let known = key(7);
 
-    criterion.bench_function("API key, cached", |b| b.iter(|| judge(&verifier, &known, now)));
-    criterion.bench_function("session token, remembered", |b| b.iter(|| judge(&verifier, &token, now)));
+    let limits = limits();
+    let (address, at) = (IpAddr::from([192, 0, 2, 1]), Instant::now());
+    let claimant = limits.claimant(address, at);
+    let hash = KeyHash::of(&known);
+
+    criterion.bench_function("API key, cached", |b| b.iter(|| judge(&verifier, &known, now, &claimant)));
+    criterion.bench_function("session token, remembered", |b| {
+        b.iter(|| judge(&verifier, &token, now, &claimant));
+    });
+    criterion.bench_function("limit of an address", |b| b.iter(|| limits.admit_address(address, at)));
+    criterion.bench_function("limit of a key", |b| b.iter(|| limits.admit_key(&hash, None, at)));
 }
 
 criterion_group!(benches, credentials);

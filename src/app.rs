@@ -2,21 +2,27 @@
 //!
 //! The only file that knows every room. Decides nothing about requests.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::api::{Admin, Check, Health};
+use crate::api::{self, Admin, Check, Door, Health};
+use crate::auth::LimitState;
 use crate::config::Config;
-use crate::gateway::{Gateway, Plan};
-use crate::keys::{KeyStore, Keys, Usage};
+use crate::gateway::{Gateway, Plan, run_errands};
+use crate::keys::{Keyring, Ledger, StoreSettings, Usage};
 use crate::observe::{Metrics, Observer};
 use crate::{keys, observe, server, upstream};
+
+mod desks;
+mod office;
+
+pub use desks::rest;
+pub use office::Office;
 
 /// How a gateway is run, besides its configuration.
 pub struct Run {
@@ -56,49 +62,31 @@ pub fn run(config: Config, run: Run) -> anyhow::Result<()> {
 /// What lives as long as the process.
 struct Parts {
     metrics: Arc<Metrics>,
-    store: Arc<dyn KeyStore>,
-    keyring: Keyring,
+    store: Arc<dyn Ledger>,
+    keyring: Arc<Keyring>,
+    counted: Arc<LimitState>,
     plan: Arc<ArcSwap<Plan>>,
     usage: Arc<Usage>,
     observer: Arc<Observer>,
     health: Arc<Health>,
 }
 
-/// Each instance's keys, by its name: they outlive a reload, and with them every tombstone.
-struct Keyring {
-    settings: keys::Settings,
-    store: Arc<dyn KeyStore>,
-    metrics: Arc<Metrics>,
-    known: Mutex<HashMap<Arc<str>, Arc<Keys>>>,
-}
-
-impl Keyring {
-    fn of(&self, instance: &Arc<str>) -> Arc<Keys> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let keys = known.entry(Arc::clone(instance)).or_insert_with(|| {
-            let (store, metrics) = (Arc::clone(&self.store), Arc::clone(&self.metrics));
-            Arc::new(Keys::new(Arc::clone(instance), &self.settings, store, metrics))
-        });
-        Arc::clone(keys)
-    }
-}
-
 impl Parts {
     async fn new(config: &Config) -> anyhow::Result<Self> {
         let metrics = Arc::new(Metrics::new().context("cannot register the metrics")?);
         let store = keys::open(&config.keys.store).await.context("cannot open the key store")?;
-        let keyring = Keyring {
-            settings: config.keys.clone(),
-            store: Arc::clone(&store),
-            metrics: Arc::clone(&metrics),
-            known: Mutex::default(),
-        };
-        let plan = Plan::new(&config.gateway, |instance| keyring.of(instance));
+        let keyring = Arc::new(Keyring::new(config.keys.clone(), Arc::clone(&store), Arc::clone(&metrics)));
+        let counted = Arc::new(LimitState::new(&metrics));
+        let plan = Plan::new(&config.gateway, &counted, &keyring);
+        if let Err(error) = keyring.refresh_blocks().await {
+            tracing::warn!(%error, "blocked users and ended sessions are not known yet");
+        }
         let observer =
             Observer::open(&config.observe, Arc::clone(&metrics)).context("cannot open the access log")?;
         Ok(Self {
             usage: Usage::new(Arc::clone(&metrics)),
             health: Arc::new(Health::new(checks(config, &store))),
+            counted,
             plan: Arc::new(ArcSwap::from_pointee(plan)),
             keyring,
             store,
@@ -112,6 +100,7 @@ impl Parts {
         let signals = Signals::follow()?;
         let interval = config.keys.usage_interval;
         let listeners = config.server.listeners.clone();
+        let door = Arc::new(door(&config, &self.keyring)?);
         let gateway = {
             let (plan, usage) = (Arc::clone(&self.plan), Arc::clone(&self.usage));
             let (metrics, observer) = (Arc::clone(&self.metrics), Arc::clone(&self.observer));
@@ -122,16 +111,18 @@ impl Parts {
         };
         let admin = {
             let (token, metrics) = (config.admin.token.clone(), Arc::clone(&self.metrics));
-            let health = Arc::clone(&self.health);
+            let (health, door) = (Arc::clone(&self.health), Arc::clone(&door));
             server::start(admin_listener(&config.admin), Arc::clone(&self.metrics), move |_| {
-                Admin::new(token.clone(), Arc::clone(&metrics), Arc::clone(&health))
+                Admin::new(token.clone(), Arc::clone(&metrics), Arc::clone(&health), Arc::clone(&door))
             })
             .context("cannot open the admin listener")?
         };
         announce(&listeners, &gateway, &admin);
         (run.ready)(gateway.addresses());
-        let reload = || self.reload(&listeners, &gateway, &run.reload);
+        let reload = || self.reload(&listeners, &gateway, &door, &run.reload);
+        let upkeep = tokio::spawn(upkeep(Arc::clone(&self.keyring), Arc::clone(&self.plan)));
         self.until_told_to_stop(signals, interval, reload).await;
+        upkeep.abort();
         self.end(gateway, admin).await;
         Ok(())
     }
@@ -158,7 +149,13 @@ impl Parts {
     }
 
     /// Takes a new configuration where it is a good one; a bad one changes nothing.
-    fn reload(&self, listeners: &[server::ListenerSettings], gateway: &server::Running, reload: &Reload) {
+    fn reload(
+        &self,
+        listeners: &[server::ListenerSettings],
+        gateway: &server::Running,
+        door: &Door,
+        reload: &Reload,
+    ) {
         self.observer.reopen();
         let config = match reload() {
             Ok(config) => config,
@@ -175,10 +172,11 @@ impl Parts {
         }
         gateway.report_certificates();
         self.health.watch(checks(&config, &self.store));
-        let plan = Plan::new(&config.gateway, |instance| self.keyring.of(instance));
+        let plan = Plan::new(&config.gateway, &self.counted, &self.keyring);
         self.plan.store(Arc::new(plan));
+        door.replace(rest(&config, &self.keyring));
         tracing::info!(
-            "configuration reloaded: instances, secrets and certificates; other parts need a restart"
+            "configuration reloaded: instances, secrets, rate limits and certificates; other parts need a restart"
         );
     }
 
@@ -189,6 +187,25 @@ impl Parts {
         tracing::info!(finished = drained.finished, cut = drained.cut, "stopped");
         admin.drain().await;
         self.observer.close();
+    }
+}
+
+/// How long a revocation or a block may wait for what follows from it.
+const UPKEEP: Duration = Duration::from_secs(1);
+
+/// Runs errands, and takes over blocks that other gateways wrote. Trouble with the store is told elsewhere.
+async fn upkeep(keyring: Arc<Keyring>, plan: Arc<ArcSwap<Plan>>) {
+    let mut tick = tokio::time::interval(UPKEEP);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        if let Err(error) = keyring.refresh_blocks().await {
+            tracing::debug!(%error, "blocks not read");
+        }
+        let plan = plan.load_full();
+        if let Err(error) = run_errands(&keyring, &plan).await {
+            tracing::debug!(%error, "errands not run");
+        }
     }
 }
 
@@ -226,6 +243,21 @@ fn admin_listener(settings: &crate::api::Settings) -> server::Settings {
     }
 }
 
+/// The way to the admin API. Where no token is configured and the store is a file of this machine, the
+/// token is in a file beside it: who may read the store may do everything anyway.
+fn door(config: &Config, keyring: &Arc<Keyring>) -> anyhow::Result<Door> {
+    let token = match (&config.admin.token, &config.keys.store) {
+        (Some(token), _) => Some(token.clone()),
+        (None, StoreSettings::Embedded { path }) => {
+            let path = api::token_beside(path);
+            let token = api::own_token(&path);
+            Some(token.with_context(|| format!("cannot use the admin token {}", path.display()))?)
+        }
+        (None, StoreSettings::Redis { .. }) => None,
+    };
+    Ok(Door::new(token.as_ref(), rest(config, keyring)))
+}
+
 /// Says where to connect, one line a listener.
 fn announce(listeners: &[server::ListenerSettings], gateway: &server::Running, admin: &server::Running) {
     for (settings, address) in listeners.iter().zip(gateway.addresses()) {
@@ -238,7 +270,7 @@ fn announce(listeners: &[server::ListenerSettings], gateway: &server::Running, a
 }
 
 /// What `/readyz` asks: the store, and each instance.
-fn checks(config: &Config, store: &Arc<dyn KeyStore>) -> Vec<Check> {
+fn checks(config: &Config, store: &Arc<dyn Ledger>) -> Vec<Check> {
     let store = Arc::clone(store);
     let mut checks = vec![Check::store(move || {
         let store = Arc::clone(&store);

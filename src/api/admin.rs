@@ -1,20 +1,19 @@
-//! What the admin listener answers: `/livez`, `/readyz` and `/metrics`.
+//! What the admin listener answers: `/livez`, `/readyz`, `/metrics`, and the admin API.
 //!
-//! Routes are exact and take `GET` and `HEAD` only. With a token, everything but `/livez` needs it.
+//! Routes are exact; the first three take `GET` and `HEAD` only. With a token, everything but `/livez`
+//! needs it. The admin API needs one always, also on loopback, where every user of the machine can call.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{
-    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue,
-};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::Health;
+use super::rest::ROOT;
+use super::token::AdminToken;
+use super::{Door, Health};
 use crate::http::{Abort, Body, Handler, Peer, Refusal, reply};
 use crate::observe::Metrics;
 
@@ -27,6 +26,7 @@ pub struct Admin {
     token: Option<AdminToken>,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
+    door: Arc<Door>,
 }
 
 enum Route {
@@ -38,8 +38,13 @@ enum Route {
 impl Admin {
     /// With a token, callers must send it; without one, the listener must be on loopback.
     #[must_use]
-    pub fn new(token: Option<Zeroizing<String>>, metrics: Arc<Metrics>, health: Arc<Health>) -> Self {
-        Self { token: token.map(|text| AdminToken::new(&text)), metrics, health }
+    pub fn new(
+        token: Option<Zeroizing<String>>,
+        metrics: Arc<Metrics>,
+        health: Arc<Health>,
+        door: Arc<Door>,
+    ) -> Self {
+        Self { token: token.map(|text| AdminToken::new(&text)), metrics, health, door }
     }
 
     async fn answer(&self, method: &Method, path: &str, headers: &HeaderMap) -> Response<Body<Incoming>> {
@@ -84,40 +89,13 @@ impl Admin {
 impl Handler for Admin {
     type Body = Body<Incoming>;
 
-    async fn handle(&self, request: Request<Incoming>, _peer: &Peer) -> Result<Response<Self::Body>, Abort> {
+    async fn handle(&self, request: Request<Incoming>, peer: &Peer) -> Result<Response<Self::Body>, Abort> {
+        if request.uri().path().starts_with(ROOT) {
+            return Ok(self.door.answer(request, peer).await);
+        }
         let response = self.answer(request.method(), request.uri().path(), request.headers()).await;
         let is_head = request.method() == Method::HEAD;
         Ok(if is_head { without_content(response) } else { response })
-    }
-}
-
-/// The hash of the admin token: comparing hashes tells nothing of the token's length.
-#[derive(Clone)]
-struct AdminToken([u8; 32]);
-
-impl AdminToken {
-    fn new(text: &str) -> Self {
-        Self(Sha256::digest(text.trim().as_bytes()).into())
-    }
-
-    /// Whether the only `Authorization` field has this token as Bearer (RFC 6750 §2.1).
-    fn is_sent_in(&self, headers: &HeaderMap) -> bool {
-        let mut fields = headers.get_all(AUTHORIZATION).iter();
-        let (Some(field), None) = (fields.next(), fields.next()) else {
-            return false;
-        };
-        let Some((scheme, sent)) = field.as_bytes().split_at_checked(b"Bearer ".len()) else {
-            return false;
-        };
-        let is_right = Sha256::digest(sent.trim_ascii()).as_slice().ct_eq(&self.0);
-        // An empty token file must close the door, not open it.
-        scheme.eq_ignore_ascii_case(b"Bearer ") && !sent.trim_ascii().is_empty() && bool::from(is_right)
-    }
-}
-
-impl std::fmt::Debug for AdminToken {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("AdminToken(***)")
     }
 }
 
@@ -129,7 +107,7 @@ fn own(status: StatusCode, content_type: HeaderValue, text: impl Into<Bytes>) ->
     response
 }
 
-fn refused(refusal: Refusal) -> Response<Body<Incoming>> {
+pub(super) fn refused(refusal: Refusal) -> Response<Body<Incoming>> {
     let mut response = reply(refusal, None);
     if refusal == Refusal::MethodNotAllowed {
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -148,14 +126,33 @@ fn without_content(response: Response<Body<Incoming>>) -> Response<Body<Incoming
 
 #[cfg(test)]
 mod tests {
-    use super::super::Check;
-    use super::*;
+    use std::time::Duration;
 
-    fn admin(token: Option<&str>) -> Admin {
+    use zeroize::Zeroizing;
+
+    use hyper::header::AUTHORIZATION;
+
+    use super::super::{Check, Rest};
+    use super::*;
+    use crate::keys::{self, Keyring, Settings, StoreSettings};
+
+    async fn admin(token: Option<&str>) -> Admin {
         let metrics = Arc::new(Metrics::new().expect("metrics"));
         let down = Check::instance("home", || Box::pin(async { Err("connection refused".to_owned()) }));
         let token = token.map(|text| Zeroizing::new(text.to_owned()));
-        Admin::new(token, metrics, Arc::new(Health::new(vec![down])))
+        let health = Arc::new(Health::new(vec![down]));
+        let settings = Settings {
+            store: StoreSettings::Embedded { path: std::path::PathBuf::new() },
+            cache_entries: 1,
+            cache_for: Duration::ZERO,
+            usage_interval: Duration::from_secs(2),
+        };
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("gateway.db");
+        let ledger = keys::open(&StoreSettings::Embedded { path }).await.expect("a store");
+        let keyring = Arc::new(Keyring::new(settings, ledger, Arc::clone(&metrics)));
+        let door = Arc::new(Door::new(token.as_ref(), Rest::new(keyring, Vec::new())));
+        Admin::new(token, metrics, health, door)
     }
 
     async fn status(admin: &Admin, method: &str, path: &str, credentials: &[&str]) -> u16 {
@@ -176,7 +173,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_the_three_routes_exist_and_only_by_their_exact_names() {
-        let admin = admin(None);
+        let admin = admin(None).await;
         for (path, wanted) in [("/livez", 200), ("/readyz", 503), ("/metrics", 200)] {
             assert_eq!(status(&admin, "GET", path, &[]).await, wanted, "{path}");
             assert_eq!(status(&admin, "HEAD", path, &[]).await, wanted, "{path}");
@@ -191,7 +188,7 @@ mod tests {
 
     #[tokio::test]
     async fn with_a_token_only_livez_is_open() {
-        let admin = admin(Some("s3cret\n"));
+        let admin = admin(Some("s3cret\n")).await;
         assert_eq!(status(&admin, "GET", "/livez", &[]).await, 200);
         for path in ["/readyz", "/metrics"] {
             for right in ["Bearer s3cret", "bearer s3cret", "Bearer  s3cret"] {
@@ -216,7 +213,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_empty_token_lets_nobody_in() {
-        let admin = admin(Some(" \n"));
+        let admin = admin(Some(" \n")).await;
         for credential in ["Bearer ", "Bearer", "Bearer  "] {
             assert_eq!(status(&admin, "GET", "/metrics", &[credential]).await, 401, "{credential:?}");
         }
@@ -224,7 +221,7 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_may_be_stored_and_405_says_what_is_allowed() {
-        let admin = admin(Some("s3cret"));
+        let admin = admin(Some("s3cret")).await;
         for (method, path) in [
             (Method::GET, "/livez"),
             (Method::GET, "/metrics"),
@@ -242,7 +239,7 @@ mod tests {
 
     #[tokio::test]
     async fn head_has_the_length_of_get_and_no_content() {
-        let admin = admin(None);
+        let admin = admin(None).await;
         let response = admin.answer(&Method::HEAD, "/livez", &HeaderMap::new()).await;
         let response = without_content(response);
         assert_eq!(response.headers()[CONTENT_LENGTH], "15");
@@ -251,7 +248,7 @@ mod tests {
 
     #[tokio::test]
     async fn metrics_and_health_are_told_as_text_and_json() {
-        let admin = admin(None);
+        let admin = admin(None).await;
         let metrics = admin.answer(&Method::GET, "/metrics", &HeaderMap::new()).await;
         assert_eq!(metrics.headers()[CONTENT_TYPE], PROMETHEUS);
         assert!(content(metrics).contains("openbin_gateway_build_info{version="));
@@ -261,8 +258,8 @@ mod tests {
         );
     }
 
-    #[test]
-    fn debug_does_not_show_the_token() {
-        assert!(!format!("{:?}", admin(Some("s3cret"))).contains("s3cret"));
+    #[tokio::test]
+    async fn debug_does_not_show_the_token() {
+        assert!(!format!("{:?}", admin(Some("s3cret")).await).contains("s3cret"));
     }
 }

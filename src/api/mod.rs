@@ -1,12 +1,20 @@
-//! The admin listener: health and metrics.
+//! The admin listener: health, metrics and the admin API; and what owners do to their own keys.
 //!
-//! It has a listener of its own and is never reached through those of the gateway. Knows no sockets.
+//! The admin listener is never reached through those of the gateway; [`api_keys`] is reached through
+//! nothing else. Knows no sockets.
 
 mod admin;
+pub mod api_keys;
+mod door;
 mod health;
+mod rest;
+mod token;
 
 pub use admin::Admin;
+pub use door::Door;
 pub use health::{Check, Health};
+pub use rest::{Caller, Client, Desk, DeskError, Later, MakeKey, NewKeyThere, ROOT, ReadSession, Rest};
+pub use token::{own_token, token_beside};
 
 use std::net::SocketAddr;
 

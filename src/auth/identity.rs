@@ -1,8 +1,9 @@
 //! A verified identity: holding one proves that a credential was checked.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use crate::keys::{ActiveKey, Label};
+use crate::keys::{ActiveKey, EndedSession, Label};
 
 /// Who a request comes from. Made only inside `auth`.
 #[derive(Debug, Clone)]
@@ -19,6 +20,10 @@ enum Who {
 pub(super) struct Session {
     pub(super) user_id: Label,
     pub(super) user_email: Option<Label>,
+    /// SHA-256 of the token.
+    pub(super) digest: [u8; 32],
+    /// When the token expires.
+    pub(super) until: SystemTime,
 }
 
 /// How a request was authenticated.
@@ -77,12 +82,34 @@ impl Identity {
         }
     }
 
+    /// What it takes to end this session, where it is one.
+    #[must_use]
+    pub fn ending(&self) -> Option<EndedSession> {
+        match &self.0 {
+            Who::Session(session) => Some(EndedSession {
+                digest: session.digest,
+                user_id: session.user_id.text(),
+                until: session.until,
+            }),
+            Who::Key(_) => None,
+        }
+    }
+
     /// The key that was used, where one was.
     #[must_use]
     pub fn active_key(&self) -> Option<&ActiveKey> {
         match &self.0 {
             Who::Session(_) => None,
             Who::Key(key) => Some(key),
+        }
+    }
+
+    /// The same, to be kept longer than the identity.
+    #[must_use]
+    pub fn shared_key(&self) -> Option<Arc<ActiveKey>> {
+        match &self.0 {
+            Who::Session(_) => None,
+            Who::Key(key) => Some(Arc::clone(key)),
         }
     }
 }

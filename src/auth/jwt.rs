@@ -5,6 +5,7 @@
 //! knows (a raised token version, a suspended user) is left to the instance.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
@@ -16,6 +17,8 @@ use super::{Denied, Secret, identity::Session};
 use crate::keys::Label;
 
 const REMEMBERED_TOKENS: u64 = 50_000;
+/// The year 2100, in seconds since 1970.
+const FAR_FUTURE: f64 = 4_102_444_800.0;
 
 /// Verifies session tokens, and remembers those that verified until they expire.
 pub(super) struct Sessions {
@@ -34,9 +37,12 @@ struct Verified {
 impl Verified {
     /// RFC 7519 §4.1.4 and §4.1.5, without leeway, in whole seconds as OpenBin counts them.
     #[allow(clippy::cast_precision_loss)] // Seconds since 1970 fit a double's 53 bits for ever.
-    fn holds_at(&self, now: u64) -> bool {
+    fn hold_at(&self, now: u64) -> Result<(), Denied> {
         let now = now as f64;
-        self.expires > now && self.not_before.is_none_or(|time| time <= now)
+        if self.not_before.is_some_and(|time| time > now) {
+            return Err(Denied::InvalidToken);
+        }
+        if self.expires > now { Ok(()) } else { Err(Denied::ExpiredToken) }
     }
 }
 
@@ -59,16 +65,16 @@ impl Sessions {
     pub(super) fn verify(&self, token: &[u8], now: u64) -> Result<Arc<Session>, Denied> {
         let digest: [u8; 32] = Sha256::digest(token).into();
         if let Some(verified) = self.verified.get(&digest) {
-            if verified.holds_at(now) {
-                return Ok(Arc::clone(&verified.session));
-            }
-            self.verified.invalidate(&digest);
-            return Err(Denied::InvalidToken);
+            return match verified.hold_at(now) {
+                Ok(()) => Ok(Arc::clone(&verified.session)),
+                Err(denied) => {
+                    self.verified.invalidate(&digest);
+                    Err(denied)
+                }
+            };
         }
-        let verified = read(&self.claims(token)?)?;
-        if !verified.holds_at(now) {
-            return Err(Denied::InvalidToken);
-        }
+        let verified = read(&self.claims(token)?, digest)?;
+        verified.hold_at(now)?;
         let session = Arc::clone(&verified.session);
         self.verified.insert(digest, Arc::new(verified));
         Ok(session)
@@ -91,7 +97,7 @@ impl Sessions {
 }
 
 /// Takes what is needed out of verified claims. A time that is there must be a number.
-fn read(claims: &Map<String, Value>) -> Result<Verified, Denied> {
+fn read(claims: &Map<String, Value>, digest: [u8; 32]) -> Result<Verified, Denied> {
     let time = |name: &str| match claims.get(name) {
         None => Ok(None),
         Some(value) => value.as_f64().map(Some).ok_or(Denied::InvalidToken),
@@ -108,7 +114,10 @@ fn read(claims: &Map<String, Value>) -> Result<Verified, Denied> {
         }
     };
     let email = claims.get("email").and_then(Value::as_str).filter(|email| !email.is_empty());
-    let session = Session { user_id: Label::new(id), user_email: email.map(Label::new) };
+    // The last second in which the token could be good; one that is good for ever is good for a century.
+    let until = SystemTime::UNIX_EPOCH + Duration::from_secs_f64(expires.clamp(0.0, FAR_FUTURE).ceil());
+    let user_id = Label::new(id);
+    let session = Session { user_id, user_email: email.map(Label::new), digest, until };
     Ok(Verified { session: Arc::new(session), expires, not_before })
 }
 
@@ -148,8 +157,8 @@ mod tests {
     #[test]
     fn a_token_is_over_in_the_second_of_its_exp() {
         assert_eq!(verdict(&json!({"id": "u", "exp": NOW + 1})).as_deref(), Ok("u"));
-        assert_eq!(verdict(&json!({"id": "u", "exp": NOW})), Err(Denied::InvalidToken));
-        assert_eq!(verdict(&json!({"id": "u", "exp": NOW - 1})), Err(Denied::InvalidToken));
+        assert_eq!(verdict(&json!({"id": "u", "exp": NOW})), Err(Denied::ExpiredToken));
+        assert_eq!(verdict(&json!({"id": "u", "exp": NOW - 1})), Err(Denied::ExpiredToken));
         assert_eq!(verdict(&json!({"id": "u", "exp": NOW as f64 + 0.5})).as_deref(), Ok("u"));
     }
 
@@ -159,8 +168,8 @@ mod tests {
         let token = sign(&json!({"id": "u", "exp": NOW + 5, "nbf": NOW}), "s3cret");
         assert!(sessions.verify(token.as_bytes(), NOW).is_ok());
         assert!(sessions.verify(token.as_bytes(), NOW + 4).is_ok());
-        assert!(sessions.verify(token.as_bytes(), NOW + 5).is_err());
-        assert!(sessions.verify(token.as_bytes(), NOW - 1).is_err());
+        assert_eq!(sessions.verify(token.as_bytes(), NOW + 5).err(), Some(Denied::ExpiredToken));
+        assert_eq!(sessions.verify(token.as_bytes(), NOW - 1).err(), Some(Denied::InvalidToken));
     }
 
     #[test]
@@ -178,7 +187,7 @@ mod tests {
         assert_eq!(verdict(&json!({"id": "u"})), Err(Denied::InvalidToken));
         let early = json!({"id": "u", "exp": NOW + 9, "nbf": NOW + 1});
         assert_eq!(verdict(&early), Err(Denied::InvalidToken));
-        assert_eq!(verdict(&json!({"id": "u", "exp": -1})), Err(Denied::InvalidToken));
+        assert_eq!(verdict(&json!({"id": "u", "exp": -1})), Err(Denied::ExpiredToken));
     }
 
     #[test]

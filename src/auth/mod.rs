@@ -4,9 +4,13 @@
 
 mod identity;
 mod jwt;
+mod limit;
+mod mint;
 mod verifier;
 
 pub use identity::{Identity, Method};
+pub use limit::{Admission, Claimant, LimitSettings, LimitState, Limits, Quota};
+pub use mint::Minter;
 pub use verifier::{Credential, Denied, Verifier};
 
 use zeroize::Zeroizing;

@@ -1,18 +1,22 @@
 //! One instance's judgement of a credential.
 
+use std::cell::Cell;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::jwt::Sessions;
-use super::{Identity, Settings};
-use crate::keys::{Adoption, KeyHash, KeyShape, Keys, LookupError, OwnerRefusal, Verdict};
+use super::{Claimant, Identity, Settings};
+use crate::keys::{Adoption, Attempt, Breach, KeyHash, KeyShape, Keys, LookupError, OwnerRefusal, Verdict};
 
 /// Why a credential is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
-    /// A session token that does not verify, or has expired.
+    /// A session token that does not verify.
     #[error("invalid session token")]
     InvalidToken,
+    /// A session token that was good once.
+    #[error("expired session token")]
+    ExpiredToken,
     /// Text that begins like an API key, but cannot be one.
     #[error("malformed API key")]
     MalformedKey,
@@ -22,6 +26,24 @@ pub enum Denied {
     /// An API key that was revoked.
     #[error("revoked API key")]
     RevokedKey,
+    /// An API key whose time is over.
+    #[error("expired API key")]
+    ExpiredKey,
+    /// An API key that an operator has disabled.
+    #[error("disabled API key")]
+    DisabledKey,
+    /// An API key that may not be used from this address.
+    #[error("API key used from an address that is not its own")]
+    ForeignAddress,
+    /// An API key that may not do this.
+    #[error("API key used outside of its scope")]
+    OutOfScope,
+    /// A user whom an operator has blocked.
+    #[error("blocked user")]
+    BlockedUser,
+    /// A session that was ended before its time.
+    #[error("ended session")]
+    EndedSession,
     /// Its owner does not exist any more.
     #[error("the owner's account is deleted")]
     AccountDeleted,
@@ -37,6 +59,10 @@ pub enum Denied {
     /// Not known: the instance cannot say whose key it is.
     #[error("the instance cannot say whose key it is")]
     InstanceUnavailable,
+    /// Not known: too many bad credentials came from the same source, and to look this one up would be one
+    /// thing too many. Or known to be bad, as the ones before. Tells when to try again.
+    #[error("too many bad credentials from this source")]
+    Throttled(Duration),
 }
 
 impl From<OwnerRefusal> for Denied {
@@ -45,6 +71,17 @@ impl From<OwnerRefusal> for Denied {
             OwnerRefusal::AccountDeleted => Self::AccountDeleted,
             OwnerRefusal::AccountSuspended => Self::AccountSuspended,
             OwnerRefusal::PlanRestricted => Self::PlanRestricted,
+        }
+    }
+}
+
+impl From<Breach> for Denied {
+    fn from(breach: Breach) -> Self {
+        match breach {
+            Breach::Expired => Self::ExpiredKey,
+            Breach::Disabled => Self::DisabledKey,
+            Breach::Address => Self::ForeignAddress,
+            Breach::Scope => Self::OutOfScope,
         }
     }
 }
@@ -107,7 +144,8 @@ impl Verifier {
     pub async fn verify<F, Fut>(
         &self,
         credential: Credential<'_>,
-        now: SystemTime,
+        attempt: &Attempt<'_>,
+        claimant: &Claimant<'_>,
         adopt: F,
     ) -> Result<Identity, Denied>
     where
@@ -115,14 +153,46 @@ impl Verifier {
         Fut: Future<Output = Result<Adoption, Denied>>,
     {
         match credential {
-            Credential::Token(token) => self.session(token, now),
+            Credential::Token(token) => self.session(token, attempt.at),
             Credential::MalformedKey => Err(Denied::MalformedKey),
-            Credential::Key(hash) => match self.keys.verdict(&hash, adopt).await {
-                Ok(verdict) => judge(verdict),
-                Err(LookupError::Store(_)) => Err(Denied::StoreUnavailable),
-                Err(LookupError::Adopt(denied)) => Err(*denied),
-            },
+            Credential::Key(hash) => self.key(&hash, attempt, claimant, adopt).await,
         }
+    }
+
+    /// Judges a key: where its source is penalised and this process has not met it, as long as the source's
+    /// rations last.
+    async fn key<F, Fut>(
+        &self,
+        hash: &KeyHash,
+        attempt: &Attempt<'_>,
+        claimant: &Claimant<'_>,
+        adopt: F,
+    ) -> Result<Identity, Denied>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<Adoption, Denied>>,
+    {
+        if claimant.is_penalised() && self.keys.is_stranger(hash).await {
+            claimant.look_up()?;
+        }
+        // Whoever asks for the same key at the same time, from elsewhere, must not get this source's refusal.
+        let withheld = Cell::new(None);
+        let ask = || async {
+            // Looked at again: while the store was asked, a flood's first keys may have turned out bad.
+            if claimant.is_penalised()
+                && let Err(denied) = claimant.adopt()
+            {
+                withheld.set(Some(denied));
+                return Ok(Adoption::Withheld);
+            }
+            adopt().await
+        };
+        let verdict = match self.keys.verdict(hash, ask).await {
+            Ok(verdict) => self.judge(verdict, attempt),
+            Err(LookupError::Store(_)) => Err(Denied::StoreUnavailable),
+            Err(LookupError::Adopt(denied)) => Err(*denied),
+        };
+        withheld.get().map_or(verdict, Err)
     }
 
     /// Judges a credential by what is known already: nobody is asked about an unknown key.
@@ -132,33 +202,65 @@ impl Verifier {
     pub async fn verify_known(
         &self,
         credential: Credential<'_>,
-        now: SystemTime,
+        attempt: &Attempt<'_>,
+        claimant: &Claimant<'_>,
     ) -> Result<Identity, Denied> {
         match credential {
-            Credential::Token(token) => self.session(token, now),
+            Credential::Token(token) => self.session(token, attempt.at),
             Credential::MalformedKey => Err(Denied::MalformedKey),
-            Credential::Key(hash) => match self.keys.known(&hash).await {
-                Ok(verdict) => judge(verdict),
-                Err(_) => Err(Denied::StoreUnavailable),
-            },
+            Credential::Key(hash) => {
+                if self.keys.is_stranger(&hash).await {
+                    claimant.look_up_on_open_route()?;
+                }
+                match self.keys.known(&hash).await {
+                    Ok(verdict) => self.judge(verdict, attempt),
+                    Err(_) => Err(Denied::StoreUnavailable),
+                }
+            }
         }
     }
 
-    fn session(&self, token: Redacted<'_>, now: SystemTime) -> Result<Identity, Denied> {
+    /// Judges a session token, and nothing else.
+    ///
+    /// # Errors
+    /// Why it is not accepted.
+    pub fn verify_session(&self, token: &str, at: SystemTime) -> Result<Identity, Denied> {
+        self.session(Redacted(token.as_bytes()), at)
+    }
+
+    fn session(&self, token: Redacted<'_>, at: SystemTime) -> Result<Identity, Denied> {
         // A clock before 1970 makes every token expired rather than eternal.
-        let now = now.duration_since(UNIX_EPOCH).map_or(u64::MAX, |time| time.as_secs());
-        self.sessions.verify(token.0, now).map(Identity::session)
+        let now = at.duration_since(UNIX_EPOCH).map_or(u64::MAX, |time| time.as_secs());
+        let session = self.sessions.verify(token.0, now)?;
+        let blocks = self.keys.blocks();
+        if blocks.has_session(&session.digest, at) {
+            return Err(Denied::EndedSession);
+        }
+        if blocks.has_user(session.user_id.as_str(), at) {
+            return Err(Denied::BlockedUser);
+        }
+        Ok(Identity::session(session))
+    }
+
+    fn judge(&self, verdict: Verdict, attempt: &Attempt<'_>) -> Result<Identity, Denied> {
+        let key = match verdict {
+            Verdict::Active(key) => key,
+            Verdict::Revoked => return Err(Denied::RevokedKey),
+            Verdict::Unknown => return Err(Denied::UnknownKey),
+            Verdict::Refused(refusal) => return Err(refusal.into()),
+        };
+        if self.keys.blocks().has_user(key.user_id.as_str(), attempt.at) {
+            return Err(Denied::BlockedUser);
+        }
+        if let Some(policy) = &key.policy {
+            policy.permits(attempt)?;
+        }
+        Ok(Identity::key(key))
     }
 }
 
-fn judge(verdict: Verdict) -> Result<Identity, Denied> {
-    match verdict {
-        Verdict::Active(key) => Ok(Identity::key(key)),
-        Verdict::Revoked => Err(Denied::RevokedKey),
-        Verdict::Unknown => Err(Denied::UnknownKey),
-        Verdict::Refused(refusal) => Err(refusal.into()),
-    }
-}
+#[cfg(test)]
+mod ration_tests;
 
 #[cfg(test)]
 mod tests {

@@ -11,7 +11,7 @@ use super::report::{Mark, Report};
 use super::serve::SourceArgs;
 use crate::config::Config;
 use crate::gateway;
-use crate::keys::{self, StoreSettings};
+use crate::keys::{self, StoreError, StoreSettings};
 use crate::server::{self, Standing};
 use crate::upstream::{Probe, probe};
 
@@ -109,6 +109,11 @@ async fn store(settings: &StoreSettings, report: &mut Report) {
     };
     match probed {
         Ok(()) => report.add(part, Mark::Ok, format!("{what}: wrote, read and deleted a record")),
+        Err(StoreError::InUse(_)) => {
+            let text =
+                format!("{what}: in use by a running gateway, and not looked into; its /readyz tells more");
+            report.add(part, Mark::Warn, text);
+        }
         Err(error) => report.add(part, Mark::Fail, format!("{what}: {error}")),
     }
 }

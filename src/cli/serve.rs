@@ -57,9 +57,12 @@ pub(super) struct SourceArgs {
     /// Without a file: where keys are kept, an SQLite file or a Redis URL [default: gateway.db]
     #[arg(long, value_name = "PATH|URL")]
     store: Option<String>,
+    /// Without a file: where the admin listener is [default: 127.0.0.1:9464]
+    #[arg(long, value_name = "ADDRESS")]
+    admin: Option<String>,
 }
 
-const FLAGS: [&str; 10] = [
+const FLAGS: [&str; 11] = [
     "upstream",
     "jwt_secret_file",
     "jwt_secret_env",
@@ -70,6 +73,7 @@ const FLAGS: [&str; 10] = [
     "self_signed",
     "plain",
     "store",
+    "admin",
 ];
 
 impl SourceArgs {
@@ -88,6 +92,7 @@ impl SourceArgs {
             listen: self.listen,
             tls,
             store: self.store,
+            admin: self.admin,
         };
         Sources::with_environment(self.config, flags)
     }

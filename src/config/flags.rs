@@ -23,6 +23,8 @@ pub struct Flags {
     pub tls: Option<Tls>,
     /// `--store`: an SQLite file's path or a Redis URL.
     pub store: Option<String>,
+    /// `--admin`: where the admin listener is.
+    pub admin: Option<String>,
 }
 
 /// How listeners from the command line are protected.
@@ -83,6 +85,9 @@ impl Flags {
                 add(&["store", "path"], "--store", Value::Text(store.to_owned()));
             }
             None => {}
+        }
+        if let Some(address) = &self.admin {
+            add(&["admin", "address"], "--admin", Value::Text(address.clone()));
         }
         if !self.listen.is_empty() || self.tls.is_some() {
             add(&["listen"], "--listen", Value::List(self.listeners()));

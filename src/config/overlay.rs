@@ -47,14 +47,21 @@ pub(super) fn put(root: &mut Node, path: &[Segment], node: Node) -> Result<(), (
         return Err(("this does not name a setting".into(), mend));
     }
     let mut at = root;
-    for segment in path {
+    for (level, segment) in path.iter().enumerate() {
         make_room(at, segment, &node.place)?;
         at = match (segment, &mut at.value) {
             (Segment::Index(index), Value::List(items)) => enter_list(items, *index, &node.place)?,
-            (Segment::Index(index), Value::Map(entries)) => {
-                enter_map(entries, &index.to_string(), &node.place)
+            (segment, Value::Map(entries)) => {
+                let entry = match segment {
+                    Segment::Index(index) => enter_map(entries, &index.to_string(), &node.place),
+                    Segment::Key(key) => enter_map(entries, key, &node.place),
+                };
+                if level + 1 == path.len() {
+                    // Whoever wrote the key before, the value is from here.
+                    entry.place = node.place.clone();
+                }
+                &mut entry.node
             }
-            (Segment::Key(key), Value::Map(entries)) => enter_map(entries, key, &node.place),
             (Segment::Key(_), Value::List(_)) => {
                 return Err(("this setting is a list".into(), "name the entry by its number, from 0".into()));
             }
@@ -105,14 +112,14 @@ fn enter_list<'a>(
     })
 }
 
-fn enter_map<'a>(entries: &'a mut Vec<Entry>, key: &str, place: &Place) -> &'a mut Node {
+fn enter_map<'a>(entries: &'a mut Vec<Entry>, key: &str, place: &Place) -> &'a mut Entry {
     let index = entries.iter().position(|entry| entry.name == key).unwrap_or_else(|| {
         let node = Node::empty(place.clone());
         entries.push(Entry { name: key.to_owned(), place: place.clone(), node });
         entries.len() - 1
     });
     // The index was just found or made.
-    &mut entries[index].node
+    &mut entries[index]
 }
 
 fn conflict() -> (String, String) {
@@ -159,6 +166,15 @@ mod tests {
         assert_eq!(at(&root, &["store", "kind"]), Some("redis"));
         assert_eq!(at(&root, &["listen", "0", "tls", "certificate"]), Some("c.pem"));
         assert_eq!(at(&root, &["workers"]), None);
+    }
+
+    #[test]
+    fn a_value_is_told_with_the_place_that_it_is_from() {
+        let (root, _) = overlaid("store: { url: a }", &[("STORE__URL", "b")]);
+        let Value::Map(entries) = &root.value else { panic!("a map") };
+        let Value::Map(below) = &entries[0].node.value else { panic!("a map") };
+        assert_eq!(below[0].place, Place::Variable(format!("{PREFIX}STORE__URL")));
+        assert!(matches!(entries[0].place, Place::Line(..)), "the section itself stands in the file");
     }
 
     #[test]

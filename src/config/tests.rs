@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use super::read::Context;
 use super::{Config, Flags, Problems, Sources, Tls, base, overlay, parse_file, resolve};
+use crate::keys::Issuer;
 
 const SECRET: &str = "canary-secret-canary-secret-canary";
 
@@ -130,10 +131,17 @@ fn flags_alone_are_enough() {
 }
 
 #[test]
-fn the_gateways_own_issuer_is_refused_until_it_exists() {
+fn openbin_issues_keys_unless_the_gateway_is_told_to() {
     let folder = folder();
-    let yaml = format!("{}    key_issuer: gateway\n", minimal());
-    assert!(load(folder.path(), &yaml, &[]).is_err());
+    let issuer = |yaml: &str| {
+        let config = load(folder.path(), yaml, &[]).unwrap_or_else(|problems| panic!("{problems}"));
+        config.gateway.instances[0].key_issuer
+    };
+    assert_eq!(issuer(minimal()), Issuer::Openbin);
+    assert_eq!(issuer(&format!("{}    key_issuer: gateway\n", minimal())), Issuer::Gateway);
+    let said = load(folder.path(), &format!("{}    key_issuer: nobody\n", minimal()), &[]);
+    let said = said.expect_err("nobody issues keys").to_string();
+    assert!(said.contains("key_issuer") && said.contains("gateway"), "{said}");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! is never taken for a no.
 
 use std::rc::Rc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
@@ -17,7 +17,7 @@ use super::plan::Instance;
 use crate::auth::Denied;
 use crate::http::RequestBody;
 use crate::http::header::X_AUTH_METHOD;
-use crate::keys::{Adoption, Issuer, KeyRecord, OwnerRefusal, Token};
+use crate::keys::{Adoption, Issuer, KeyRecord, OwnerRefusal, Policy, Token, read_timestamp};
 use crate::upstream::Upstream;
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -42,6 +42,7 @@ struct ListedKey {
     key_prefix: String,
     #[serde(default)]
     name: String,
+    created_at: Option<String>,
 }
 
 /// Asks the instance about a key.
@@ -87,8 +88,10 @@ async fn questions(upstream: &Rc<Upstream>, instance: &Instance, key: &Token) ->
         name: listed.name,
         prefix: key.prefix().to_owned(),
         issuer: Issuer::Openbin,
-        created_at: None,
-        last_used_at: Some(SystemTime::now()),
+        created_at: listed.created_at.as_deref().and_then(read_timestamp),
+        last_used_at: None,
+        last_used_over: None,
+        policy: Policy::default(),
         revoked: None,
     }))
 }

@@ -9,45 +9,51 @@ use hyper::header::{AUTHORIZATION, COOKIE, HeaderMap};
 
 use crate::http::Refusal;
 
-const ACCESS_COOKIE: &[u8] = b"openbin-access";
-const BEARER: &[u8] = b"Bearer ";
+pub(super) const ACCESS_COOKIE: &[u8] = b"openbin-access";
+pub(super) const BEARER: &[u8] = b"Bearer ";
 
 /// The text of a request's credential: the token after `Bearer `, or the value of the cookie.
 ///
 /// # Errors
 /// Where there is more than one `Authorization` field, or the cookie is there with different values.
 pub(super) fn presented(headers: &HeaderMap) -> Result<Option<Cow<'_, [u8]>>, Refusal> {
-    let mut fields = headers.get_all(AUTHORIZATION).iter();
-    let first = fields.next();
-    if fields.next().is_some() {
+    if headers.get_all(AUTHORIZATION).iter().nth(1).is_some() {
         return Err(Refusal::Ambiguous("More than one Authorization header"));
     }
-    // Node removes white space around a field's value before OpenBin sees it; HTTP/2 delivers it as sent.
-    if let Some(token) = first.and_then(|value| trim(value.as_bytes()).strip_prefix(BEARER)) {
+    if let Some(token) = bearer(headers) {
         return Ok(Some(Cow::Borrowed(token)));
     }
     access_cookie(headers)
 }
 
+/// What follows `Bearer ` in the first `Authorization` field.
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    // Node removes white space around a field's value before OpenBin sees it; HTTP/2 delivers it as sent.
+    trim(headers.get(AUTHORIZATION)?.as_bytes()).strip_prefix(BEARER)
+}
+
 /// The first `openbin-access` cookie. HTTP/2 may split cookies over fields (RFC 9113 §8.2.3).
 fn access_cookie(headers: &HeaderMap) -> Result<Option<Cow<'_, [u8]>>, Refusal> {
-    let mut found: Option<Cow<'_, [u8]>> = None;
-    for field in headers.get_all(COOKIE) {
-        for pair in field.as_bytes().split(|byte| *byte == b';') {
-            let Some(equals) = pair.iter().position(|byte| *byte == b'=') else { continue };
-            let (name, value) = pair.split_at(equals);
-            if trim(name) != ACCESS_COOKIE {
-                continue;
-            }
-            let value = json_text(decode(unquote(trim(value.get(1..).unwrap_or_default()))));
-            match &found {
-                None => found = Some(value),
-                Some(first) if *first == value => {}
-                Some(_) => return Err(Refusal::Ambiguous("More than one openbin-access cookie")),
-            }
-        }
+    let mut values = cookies(headers, ACCESS_COOKIE);
+    let first = values.next();
+    if values.any(|value| first.as_ref() != Some(&value)) {
+        return Err(Refusal::Ambiguous("More than one openbin-access cookie"));
     }
-    Ok(found.filter(|value| !value.is_empty()))
+    Ok(first.filter(|value| !value.is_empty()))
+}
+
+/// The values of all cookies of this name, in their order.
+pub(super) fn cookies<'h>(headers: &'h HeaderMap, name: &'h [u8]) -> impl Iterator<Item = Cow<'h, [u8]>> {
+    let fields = headers.get_all(COOKIE).iter();
+    let pairs = fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b';'));
+    pairs.filter_map(move |pair| cookie(pair, name))
+}
+
+/// The value of a cookie, if it has this name.
+pub(super) fn cookie<'p>(pair: &'p [u8], name: &[u8]) -> Option<Cow<'p, [u8]>> {
+    let equals = pair.iter().position(|byte| *byte == b'=')?;
+    let (own, value) = pair.split_at(equals);
+    (trim(own) == name).then(|| json_text(decode(unquote(trim(value.get(1..).unwrap_or_default())))))
 }
 
 fn trim(mut text: &[u8]) -> &[u8] {
@@ -75,9 +81,10 @@ fn decode(value: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// Express reads a cookie that begins `j:` as JSON, where it is; a JSON string is its text.
+/// Express reads a cookie that begins `j:` as JSON, where it is; a JSON string is its text, unless empty.
 fn json_text(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
     let text = value.strip_prefix(b"j:").and_then(|json| serde_json::from_slice::<String>(json).ok());
+    let text = text.filter(|text| !text.is_empty());
     text.map_or(value, |text| Cow::Owned(text.into_bytes()))
 }
 
@@ -160,6 +167,7 @@ mod tests {
             ("openbin-access=j:\"t\"", "t"),
             ("openbin-access=j%3A%22t%22", "t"),
             ("openbin-access=j:{}", "j:{}"),
+            ("openbin-access=j:\"\"", "j:\"\""),
             ("openbin-access=%22t%22", "\"t\""),
         ] {
             assert_eq!(credential(&[("cookie", cookie)]), text(found), "{cookie:?}");

@@ -22,14 +22,21 @@ impl From<Refusal> for Stop {
 /// What a client is told of a denied credential, and how the denial is counted.
 pub(super) fn told(denied: Denied) -> (Refusal, Outcome) {
     match denied {
-        Denied::InvalidToken => (Refusal::InvalidToken, Outcome::InvalidToken),
+        Denied::InvalidToken | Denied::ExpiredToken => (Refusal::InvalidToken, Outcome::InvalidToken),
         Denied::MalformedKey => (Refusal::InvalidApiKey, Outcome::MalformedKey),
         Denied::UnknownKey => (Refusal::InvalidApiKey, Outcome::UnknownKey),
         Denied::RevokedKey => (Refusal::InvalidApiKey, Outcome::RevokedKey),
+        Denied::ExpiredKey => (Refusal::ExpiredApiKey, Outcome::ExpiredKey),
+        Denied::DisabledKey => (Refusal::DisabledApiKey, Outcome::DisabledKey),
+        Denied::ForeignAddress => (Refusal::ForeignAddress, Outcome::ForeignAddress),
+        Denied::OutOfScope => (Refusal::InsufficientScope, Outcome::OutOfScope),
+        Denied::BlockedUser => (Refusal::AccountSuspended, Outcome::BlockedUser),
+        Denied::EndedSession => (Refusal::SessionRevoked, Outcome::EndedSession),
         Denied::AccountDeleted => (Refusal::AccountDeleted, Outcome::AccountDeleted),
         Denied::AccountSuspended => (Refusal::AccountSuspended, Outcome::AccountSuspended),
         Denied::PlanRestricted => (Refusal::PlanRestricted, Outcome::PlanRestricted),
         Denied::StoreUnavailable => (Refusal::StoreUnavailable, Outcome::StoreUnavailable),
+        Denied::Throttled(retry_after) => (Refusal::RateLimited { retry_after }, Outcome::RateLimited),
         Denied::InstanceUnavailable => (Refusal::UpstreamUnavailable, Outcome::InstanceUnavailable),
     }
 }

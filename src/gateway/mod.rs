@@ -3,11 +3,15 @@
 //! [`Gateway::pass`] reads as these steps, in their order. Knows no sockets and no configuration file.
 
 mod adopt;
+mod agent;
 mod authority;
 mod credential;
+mod csrf;
 mod denial;
+mod errands;
+mod forward;
+mod limits;
 mod mirror;
-mod network;
 mod origin;
 mod pass;
 mod plan;
@@ -15,14 +19,16 @@ mod recorded;
 mod request_id;
 mod route;
 mod stamp;
+mod stand_in;
 
 use std::sync::Arc;
 
 use crate::http::Cors;
-use crate::keys::Issuer;
+use crate::keys::{Issuer, Network};
 use crate::{auth, upstream};
 
-pub use network::Network;
+pub use agent::{Agent, AgentError, Made, Owner};
+pub use errands::run_errands;
 pub use pass::Gateway;
 pub use plan::{Instance, Plan};
 pub use recorded::Recorded;
@@ -36,6 +42,8 @@ pub struct Settings {
     pub trusted_proxies: Vec<Network>,
     /// The most content that a request may have.
     pub max_body_bytes: u64,
+    /// How much keys and addresses may do.
+    pub limits: auth::LimitSettings,
 }
 
 /// One OpenBin instance.
@@ -51,6 +59,8 @@ pub struct InstanceSettings {
     pub auth: auth::Settings,
     /// Who issues its keys.
     pub key_issuer: Issuer,
+    /// Whether a session is over when its user signs out through the gateway.
+    pub end_sessions: bool,
     /// The origin whose pages may read the gateway's own replies.
     pub cors: Option<Cors>,
 }

@@ -4,9 +4,9 @@ use std::net::IpAddr;
 
 use hyper::header::{HeaderMap, HeaderValue};
 
-use super::Network;
 use crate::http::Peer;
 use crate::http::header::{X_FORWARDED_FOR, X_FORWARDED_PROTO};
+use crate::keys::Network;
 
 /// The client, as OpenBin shall see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! One worker's gateway, and the walk of one request through it.
 
+mod own_keys;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,24 +12,25 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderValue, USER_AGENT};
 use hyper::http::uri::PathAndQuery;
-use hyper::{Method, Request, Response, StatusCode, Uri, Version};
+use hyper::{Method, Request, Response, Uri, Version};
 
 use super::denial::{Stop, told};
+use super::forward::{Answer, Asker, Way, forward};
+use super::limits::Standing;
 use super::origin::Origin;
-use super::plan::{Instance, Plan};
+use super::plan::Plan;
 use super::recorded::{Note, Recorded};
 use super::request_id::{RequestId, RequestIds};
-use super::route::{Route, classify};
-use super::stamp::{Stamp, remove_hop_by_hop, stamp};
-use super::{adopt, authority, credential, mirror};
+use super::route::{Route, classify, is_endpoint};
+use super::stamp::{Stamp, stamp};
+use super::stand_in::Acts;
+use super::{adopt, authority, credential};
 use crate::auth::{self, Denied, Identity};
 use crate::http::header::X_REQUEST_ID;
 use crate::http::{Abort, Body, Handler, Peer, Refusal, RequestBody, reply};
-use crate::keys::{Token, UsageShard};
+use crate::keys::{AddressFamily, Attempt, Token, UsageShard};
 use crate::observe::{Credential, Metrics, Outcome, Record, WorkerObserver};
-use crate::upstream::{Exchange, ForwardError, Upstream};
-
-type Answer = Response<Body<Exchange>>;
+use crate::upstream::{Exchange, Upstream};
 
 /// One worker's gateway.
 pub struct Gateway {
@@ -45,17 +48,20 @@ struct View {
     upstreams: Vec<Rc<Upstream>>,
 }
 
-/// Where a request goes.
-struct Way<'v> {
-    instance: &'v Arc<Instance>,
-    upstream: &'v Rc<Upstream>,
+/// What is asked for.
+struct Asked<'r> {
+    request: &'r Request<Incoming>,
+    path: &'r str,
+    route: &'r Route,
 }
 
-/// A request's head fields that are needed after the request has been handed on.
+/// What is known of a request besides itself.
 struct Arrival {
     id: RequestId,
     origin: Origin,
     at: SystemTime,
+    started: Instant,
+    standing: Standing,
 }
 
 impl Gateway {
@@ -87,8 +93,21 @@ impl Gateway {
         note.edit(|record| record.instance = Some(Arc::clone(&way.instance.name)));
         let target = take_target(&mut request)?;
         let route = classify(request.method(), target.path())?;
-        let identity = self.identify(&way, &request, &route, arrival, note).await?;
+        let counts = is_endpoint(target.path());
+        if counts {
+            arrival.standing.within_address_limit(way.limits, note)?;
+        }
+        if let Some(wish) = own_keys::wish(&route, way.instance) {
+            let max_body_bytes = view.plan.max_body_bytes;
+            let visit = own_keys::Visit { wish, route, target, authority, max_body_bytes };
+            return self.grant(&way, request, visit, (arrival, note)).await;
+        }
+        let asked = Asked { request: &request, path: target.path(), route: &route };
+        let identity = self.identify(&way, asked, arrival, note).await?;
         self.note_use(identity.as_ref(), arrival, note);
+        if counts && let Some(identity) = &identity {
+            arrival.standing.within_key_limit(way.limits, identity, note)?;
+        }
         let mut request = limited(request, view.plan.max_body_bytes, note)?;
         *request.uri_mut() = Uri::from(target);
         let ours = Stamp { identity: identity.as_ref(), origin: arrival.origin, authority, id: arrival.id };
@@ -96,21 +115,23 @@ impl Gateway {
         if forged > 0 {
             self.metrics.forged_headers.inc_by(forged);
         }
-        let response = forward(&way, request, route, identity, note).await?;
-        Ok(cleaned(response))
+        let acts = if route.is_open() { Acts::AsNobody } else { Acts::AsOwner };
+        way.instance.stand_ins.put_in(request.headers_mut(), identity.as_ref(), acts, arrival.at)?;
+        let asker = Asker { route, identity, address: arrival.origin.address };
+        let response = forward(&way, request, asker, note).await?;
+        Ok(response)
     }
 
     /// Who the request comes from; `None` on open routes, for whoever cannot or need not say.
     async fn identify(
         &self,
         way: &Way<'_>,
-        request: &Request<Incoming>,
-        route: &Route,
+        Asked { request, path, route }: Asked<'_>,
         arrival: &Arrival,
         note: &mut Note,
     ) -> Result<Option<Identity>, Refusal> {
         let presented = credential::presented(request.headers())?;
-        let open = *route == Route::Open;
+        let open = route.is_open();
         let Some(text) = presented else {
             let outcome = if open { Outcome::Anonymous } else { Outcome::Missing };
             note.edit(|record| record.outcome = outcome);
@@ -119,10 +140,17 @@ impl Gateway {
         let credential = auth::Credential::of(&text);
         note.edit(|record| record.credential = kind(credential));
         let verifier = &way.instance.verifier;
+        let attempt = Attempt {
+            at: arrival.at,
+            method: request.method().as_str(),
+            path,
+            address: arrival.origin.address,
+        };
+        let claimant = arrival.standing.claimant(way.limits);
         let verdict = if open {
-            verifier.verify_known(credential, arrival.at).await
+            verifier.verify_known(credential, &attempt, &claimant).await
         } else {
-            verifier.verify(credential, arrival.at, || adopt_key(way, &text)).await
+            verifier.verify(credential, &attempt, &claimant, || adopt_key(way, &text)).await
         };
         match verdict {
             Ok(identity) => {
@@ -134,7 +162,11 @@ impl Gateway {
                 Ok(None)
             }
             Err(denied) => {
-                let (refusal, outcome) = told(denied);
+                let blamed = claimant.blame(denied);
+                // A token costs no look-up, and OpenBin's page renews its session after a 401 only.
+                let of_page =
+                    denied == Denied::InvalidToken && credential::bearer(request.headers()).is_none();
+                let (refusal, outcome) = told(if of_page { denied } else { blamed });
                 note.edit(|record| record.outcome = outcome);
                 Err(refusal)
             }
@@ -146,7 +178,7 @@ impl Gateway {
         let Some(identity) = identity else { return };
         let key = identity.active_key();
         if let Some(key) = key {
-            self.usage.note(key, arrival.at);
+            self.usage.note(key, arrival.at, AddressFamily::of(arrival.origin.address));
         }
         note.edit(|record| {
             record.user_id = Some(identity.user_id().bytes());
@@ -168,7 +200,7 @@ impl Gateway {
 
     fn begin(&self, request: &Request<Incoming>, arrival: &Arrival) -> Note {
         let record = Record {
-            started: Instant::now(),
+            started: arrival.started,
             request_id: arrival.id.0,
             client: arrival.origin.address,
             instance: None,
@@ -195,11 +227,10 @@ impl Handler for Gateway {
 
     async fn handle(&self, request: Request<Incoming>, peer: &Peer) -> Result<Response<Self::Body>, Abort> {
         let view = self.view();
-        let arrival = Arrival {
-            id: self.ids.next(),
-            origin: Origin::of(peer, request.headers(), &view.plan.trusted_proxies),
-            at: SystemTime::now(),
-        };
+        let started = Instant::now();
+        let origin = Origin::of(peer, request.headers(), &view.plan.trusted_proxies);
+        let standing = Standing::new(origin.address, started);
+        let arrival = Arrival { id: self.ids.next(), origin, at: SystemTime::now(), started, standing };
         let mut note = self.begin(&request, &arrival);
         let version = request.version();
         let mut response = match self.pass(&view, request, peer, &arrival, &mut note).await {
@@ -208,6 +239,7 @@ impl Handler for Gateway {
             Err(Stop::BrokenOff) => return Err(Abort),
         };
         response.headers_mut().insert(X_REQUEST_ID, arrival.id.header());
+        arrival.standing.tell(response.headers_mut());
         note.edit(|record| record.status = Some(response.status().as_u16()));
         Ok(response.map(|body| Recorded::new(body, note)))
     }
@@ -231,7 +263,7 @@ impl View {
         let place = self.plan.place_of(host).ok_or(Refusal::Misdirected)?;
         let instance = self.plan.instances().get(place).ok_or(Refusal::Misdirected)?;
         let upstream = self.upstreams.get(place).ok_or(Refusal::Misdirected)?;
-        Ok(Way { instance, upstream })
+        Ok(Way { limits: &self.plan.limits, instance, upstream })
     }
 }
 
@@ -282,77 +314,6 @@ fn limited(
     let request = request.map(|body| RequestBody::limited(body, max_bytes));
     note.count_request(request.body().progress());
     Ok(request)
-}
-
-/// Sends the request on, and learns from the answer what it does to keys.
-async fn forward(
-    way: &Way<'_>,
-    request: Request<RequestBody>,
-    route: Route,
-    identity: Option<Identity>,
-    note: &mut Note,
-) -> Result<Answer, Stop> {
-    let started = Instant::now();
-    let sent = match (route, identity) {
-        (Route::Open | Route::Protected, _) | (_, None) => send(way.upstream, request).await,
-        (Route::CreateKey, Some(owner)) => {
-            let (upstream, instance) = (Rc::clone(way.upstream), Arc::clone(way.instance));
-            to_its_end(async move {
-                let response = send(&upstream, request).await?;
-                mirror::created(&instance, &owner, response).await.map_err(|_| Stop::BrokenOff)
-            })
-            .await
-        }
-        (Route::RevokeKey(id), Some(_)) => {
-            let (upstream, instance) = (Rc::clone(way.upstream), Arc::clone(way.instance));
-            to_its_end(async move {
-                let response = send(&upstream, request).await?;
-                mirror::revoked(&instance, &id, response.status()).await;
-                Ok(response)
-            })
-            .await
-        }
-    };
-    note.edit(|record| record.upstream = Some(started.elapsed()));
-    sent
-}
-
-/// Runs to its end even if the client goes away meanwhile: what an instance has done to a key must be known here.
-async fn to_its_end(work: impl Future<Output = Result<Answer, Stop>> + 'static) -> Result<Answer, Stop> {
-    tokio::task::spawn_local(work).await.unwrap_or(Err(Stop::BrokenOff))
-}
-
-async fn send(upstream: &Rc<Upstream>, request: Request<RequestBody>) -> Result<Answer, Stop> {
-    match upstream.send(request).await {
-        // Nothing was offered to switch to, so what follows is not what this request asked for.
-        Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-            tracing::warn!(upstream = %upstream.settings().authority, "the instance switched protocols unasked");
-            Err(Stop::Refused(Refusal::UpstreamUnavailable))
-        }
-        Ok(response) => Ok(response.map(Body::Upstream)),
-        Err(error) => Err(blame(&error, upstream)),
-    }
-}
-
-fn blame(error: &ForwardError, upstream: &Upstream) -> Stop {
-    let refusal = match error {
-        ForwardError::Client(_) => return Stop::BrokenOff,
-        ForwardError::ContentTooLarge => return Stop::Refused(Refusal::ContentTooLarge),
-        ForwardError::Connect(_) | ForwardError::ConnectTimeout | ForwardError::Broken(_) => {
-            Refusal::UpstreamUnavailable
-        }
-        ForwardError::HeadTimeout => Refusal::UpstreamTimeout,
-    };
-    let cause = std::error::Error::source(error).map(ToString::to_string);
-    tracing::warn!(upstream = %upstream.settings().authority, cause, "{error}");
-    Stop::Refused(refusal)
-}
-
-/// Takes away what concerns only the connection between gateway and instance, and what nobody may claim.
-fn cleaned(mut response: Answer) -> Answer {
-    *response.version_mut() = Version::HTTP_11;
-    remove_hop_by_hop(response.headers_mut());
-    response
 }
 
 /// Answers here. Where the request could not be understood in one way, no other follows on its connection.

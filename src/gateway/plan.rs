@@ -3,11 +3,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::{InstanceSettings, Network, Settings};
-use crate::auth::Verifier;
+use super::agent::Agent;
+use super::stand_in::StandIns;
+use super::{InstanceSettings, Settings};
+use crate::auth::{LimitState, Limits, Minter, Verifier};
 use crate::http::Cors;
-use crate::keys::{Issuer, Keys};
+use crate::keys::{Issuer, KeyHash, Keyring, Keys, Network};
 use crate::upstream;
 
 /// Routes, instances and verifiers.
@@ -17,6 +20,7 @@ pub struct Plan {
     for_every_host: Option<usize>,
     pub(super) trusted_proxies: Vec<Network>,
     pub(super) max_body_bytes: u64,
+    pub(super) limits: Limits,
 }
 
 /// One OpenBin instance, ready to judge credentials for.
@@ -25,19 +29,32 @@ pub struct Instance {
     pub(super) upstream: upstream::Settings,
     pub(super) verifier: Verifier,
     pub(super) keys: Arc<Keys>,
+    pub(super) keyring: Arc<Keyring>,
     pub(super) key_issuer: Issuer,
     pub(super) cors: Option<Cors>,
+    pub(super) agent: Agent,
+    /// What instances get in place of keys that are not theirs.
+    pub(super) stand_ins: StandIns,
+    /// Whether a session is over when its user signs out.
+    pub(super) end_sessions: bool,
+    /// Keys that the instance refused lately, so that each is looked into once.
+    refused: moka::sync::Cache<KeyHash, ()>,
 }
 
+const REFUSED_KEYS: u64 = 1_024;
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(60);
+
 impl Plan {
-    /// Makes a plan; `keys` gives each instance's keys by its name, so that they outlive a reload.
-    pub fn new(settings: &Settings, keys: impl Fn(&Arc<str>) -> Arc<Keys>) -> Self {
+    /// Makes a plan; the keyring outlives it, as what was counted against limits does.
+    #[must_use]
+    pub fn new(settings: &Settings, counted: &Arc<LimitState>, keyring: &Arc<Keyring>) -> Self {
         let mut plan = Self {
             instances: Vec::with_capacity(settings.instances.len()),
             by_host: HashMap::new(),
             for_every_host: None,
             trusted_proxies: settings.trusted_proxies.clone(),
             max_body_bytes: settings.max_body_bytes,
+            limits: Limits::new(settings.limits, Arc::clone(counted)),
         };
         for (index, instance) in settings.instances.iter().enumerate() {
             if instance.hosts.is_empty() {
@@ -46,7 +63,7 @@ impl Plan {
             for host in &instance.hosts {
                 plan.by_host.insert(host.to_ascii_lowercase().into_boxed_str(), index);
             }
-            plan.instances.push(Arc::new(Instance::new(instance, keys(&instance.name))));
+            plan.instances.push(Arc::new(Instance::new(instance, keyring)));
         }
         plan
     }
@@ -73,14 +90,28 @@ impl Plan {
 }
 
 impl Instance {
-    fn new(settings: &InstanceSettings, keys: Arc<Keys>) -> Self {
+    fn new(settings: &InstanceSettings, keyring: &Arc<Keyring>) -> Self {
+        let keys = keyring.of(&settings.name);
         Self {
             name: Arc::clone(&settings.name),
             upstream: settings.upstream.clone(),
             verifier: Verifier::new(&settings.auth, Arc::clone(&keys)),
             keys,
+            keyring: Arc::clone(keyring),
             key_issuer: settings.key_issuer,
             cors: settings.cors.clone(),
+            agent: Agent::new(settings),
+            stand_ins: StandIns::new(settings.auth.jwt_secrets.first().map(Minter::new), settings.key_issuer),
+            end_sessions: settings.end_sessions,
+            refused: moka::sync::Cache::builder()
+                .max_capacity(REFUSED_KEYS)
+                .time_to_live(LOOK_AGAIN_AFTER)
+                .build(),
         }
+    }
+
+    /// Whether it is time to look into why the instance refuses this key.
+    pub(super) fn may_look_into(&self, key: &KeyHash) -> bool {
+        self.refused.entry(*key).or_insert(()).is_fresh()
     }
 }

@@ -17,10 +17,36 @@ pub(super) enum Route {
     Open,
     /// Needs a credential.
     Protected,
+    /// Lists the caller's API keys; needs a credential.
+    ListKeys,
     /// Makes an API key; needs a credential.
     CreateKey,
     /// Revokes the API key with this id; needs a credential.
     RevokeKey(String),
+    /// Revokes all API keys of the user with this id; needs an administrator's credential.
+    RevokeAllKeys(String),
+    /// Deletes the user with this id; needs an administrator's credential.
+    DeleteUser(String),
+    /// Deletes the account whose credential it carries.
+    DeleteAccount,
+    /// Signs out; works without a credential.
+    SignOut,
+}
+
+impl Route {
+    /// Whether it can be had without a credential.
+    pub(super) fn is_open(&self) -> bool {
+        match self {
+            Self::Open | Self::SignOut => true,
+            Self::Protected
+            | Self::ListKeys
+            | Self::CreateKey
+            | Self::RevokeKey(_)
+            | Self::RevokeAllKeys(_)
+            | Self::DeleteUser(_)
+            | Self::DeleteAccount => false,
+        }
+    }
 }
 
 /// Tells what a target means.
@@ -36,17 +62,53 @@ pub(super) fn classify(method: &Method, path: &str) -> Result<Route, Refusal> {
     if rest.contains("//") {
         return Err(Refusal::Ambiguous("The request path has an empty segment"));
     }
+    let auth = under(rest, "/auth");
+    if method == Method::POST && auth.is_some_and(|tail| is(tail, "/logout")) {
+        return Ok(Route::SignOut);
+    }
     if is_open(method, rest) {
         return Ok(Route::Open);
     }
-    Ok(match under(rest, "/api-keys") {
-        Some("" | "/") if method == Method::POST => Route::CreateKey,
-        Some(tail) if method == Method::DELETE => match parameter(tail).and_then(decoded) {
-            Some(id) => Route::RevokeKey(id),
-            None => Route::Protected,
-        },
-        Some(_) | None => Route::Protected,
-    })
+    if method == Method::DELETE && auth.is_some_and(|tail| is(tail, "/account")) {
+        return Ok(Route::DeleteAccount);
+    }
+    if let Some(tail) = under(rest, "/api-keys") {
+        return Ok(of_keys(method, tail));
+    }
+    Ok(under(rest, "/admin").and_then(|tail| of_admin(method, tail)).unwrap_or(Route::Protected))
+}
+
+fn of_keys(method: &Method, tail: &str) -> Route {
+    match tail {
+        "" | "/" if method == Method::POST => Route::CreateKey,
+        "" | "/" if method == Method::GET || method == Method::HEAD => Route::ListKeys,
+        _ if method == Method::DELETE => {
+            parameter(tail).and_then(decoded).map_or(Route::Protected, Route::RevokeKey)
+        }
+        _ => Route::Protected,
+    }
+}
+
+/// What administrators do to the keys of others.
+fn of_admin(method: &Method, tail: &str) -> Option<Route> {
+    let user = |tail| parameter(tail).and_then(decoded);
+    if method == Method::POST {
+        if let Some(tail) = under(tail, "/security").and_then(|tail| under(tail, "/revoke-all-api-keys")) {
+            return user(tail).map(Route::RevokeAllKeys);
+        }
+        let tail = under(tail, "/users")?;
+        let tail = tail.strip_suffix('/').unwrap_or(tail);
+        let (id, action) = tail.strip_prefix('/')?.split_once('/')?;
+        let is_new_key = action.eq_ignore_ascii_case("regenerate-api-key");
+        return is_new_key.then(|| decoded(id)).flatten().map(Route::RevokeAllKeys);
+    }
+    let tail = under(tail, "/users")?;
+    (method == Method::DELETE).then(|| user(tail)).flatten().map(Route::DeleteUser)
+}
+
+/// Whether OpenBin would look for an endpoint there, rather than for a page or an asset.
+pub(super) fn is_endpoint(path: &str) -> bool {
+    under(path, "/api").is_some()
 }
 
 /// The routes under `/api` that OpenBin answers without a credential.
@@ -65,7 +127,6 @@ fn is_open(method: &Method, rest: &str) -> bool {
                     "/login",
                     "/demo-login",
                     "/refresh",
-                    "/logout",
                     "/forgot-password",
                     "/reset-password",
                     "/recover-deletion",
@@ -131,7 +192,7 @@ mod tests {
     use super::*;
 
     fn open(method: &Method, path: &str) -> bool {
-        classify(method, path) == Ok(Route::Open)
+        classify(method, path).is_ok_and(|route| route.is_open())
     }
 
     #[test]
@@ -151,6 +212,16 @@ mod tests {
         ] {
             assert!(open(&Method::GET, path), "{path}");
             assert!(open(&Method::DELETE, path), "{path}");
+        }
+    }
+
+    #[test]
+    fn pages_and_assets_are_no_endpoints() {
+        for path in ["/api", "/API/", "/api/health", "/Api/Bins/"] {
+            assert!(is_endpoint(path), "{path}");
+        }
+        for path in ["/", "/apiX", "/assets/app.js", "/x/../api/bins", "/%61pi/bins", "*", ""] {
+            assert!(!is_endpoint(path), "{path}");
         }
     }
 
@@ -238,13 +309,38 @@ mod tests {
     fn key_routes_are_recognised_as_express_would() {
         for path in ["/api/api-keys", "/api/api-keys/", "/API/Api-Keys"] {
             assert_eq!(classify(&Method::POST, path), Ok(Route::CreateKey), "{path}");
-            assert_eq!(classify(&Method::GET, path), Ok(Route::Protected), "{path}");
+            assert_eq!(classify(&Method::GET, path), Ok(Route::ListKeys), "{path}");
+            assert_eq!(classify(&Method::HEAD, path), Ok(Route::ListKeys), "{path}");
+            assert_eq!(classify(&Method::PUT, path), Ok(Route::Protected), "{path}");
         }
         for path in ["/api/api-keys/k-1", "/api/api-keys/k-1/", "/api/API-keys/%6b-1"] {
             assert_eq!(classify(&Method::DELETE, path), Ok(Route::RevokeKey("k-1".to_owned())), "{path}");
         }
         for path in ["/api/api-keys/a/b", "/api/api-keys/", "/api/api-keys/%zz", "/api/api-keys/%ff"] {
             assert_eq!(classify(&Method::DELETE, path), Ok(Route::Protected), "{path}");
+        }
+    }
+
+    #[test]
+    fn every_way_in_which_keys_and_sessions_end_is_recognised() {
+        let user = || "u 1".to_owned();
+        for (method, path, route) in [
+            ("POST", "/api/admin/security/revoke-all-api-keys/u%201", Route::RevokeAllKeys(user())),
+            ("POST", "/API/Admin/Security/Revoke-All-Api-Keys/u%201/", Route::RevokeAllKeys(user())),
+            ("POST", "/api/admin/users/u%201/regenerate-api-key", Route::RevokeAllKeys(user())),
+            ("POST", "/api/admin/users/u%201/REGENERATE-API-KEY/", Route::RevokeAllKeys(user())),
+            ("DELETE", "/api/admin/users/u%201", Route::DeleteUser(user())),
+            ("DELETE", "/api/auth/account/", Route::DeleteAccount),
+            ("POST", "/api/auth/logout", Route::SignOut),
+            ("GET", "/api/admin/users/u%201", Route::Protected),
+            ("POST", "/api/admin/users/u%201/other", Route::Protected),
+            ("POST", "/api/admin/security/revoke-all-api-keys", Route::Protected),
+            ("POST", "/api/admin/security/suspend/u%201", Route::Protected),
+            ("DELETE", "/api/admin/users/u%201/x", Route::Protected),
+            ("DELETE", "/api/admin/users/", Route::Protected),
+        ] {
+            let method = Method::from_bytes(method.as_bytes()).expect("a method");
+            assert_eq!(classify(&method, path), Ok(route), "{method} {path}");
         }
     }
 }

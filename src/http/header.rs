@@ -20,6 +20,16 @@ pub const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-ho
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// W3C Trace Context.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// Which limits apply to a request (draft-ietf-httpapi-ratelimit-headers-10 §3).
+pub const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+/// How those limits stand (draft-ietf-httpapi-ratelimit-headers-10 §4).
+pub const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+/// The same in draft 6, which OpenBin speaks: what is allowed.
+pub const RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
+/// The same in draft 6, which OpenBin speaks: what is left of it.
+pub const RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
+/// The same in draft 6, which OpenBin speaks: when all of it is there again.
+pub const RATELIMIT_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 /// Not in RFC 9110, but still sent by old clients; concerns one connection only.
 pub const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 /// Not in RFC 9110, but still sent by old clients; concerns one connection only.

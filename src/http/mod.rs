@@ -10,4 +10,4 @@ mod reply;
 
 pub use body::{Body, BodyLimitExceeded, Progress, RequestBody, RequestBodyError};
 pub use handler::{Abort, Handler, Peer, Protocol, TlsSession};
-pub use reply::{Cors, Refusal, reply};
+pub use reply::{Cors, Refusal, reply, whole_seconds};

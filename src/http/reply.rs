@@ -23,12 +23,30 @@ pub enum Refusal {
     InvalidToken,
     /// An API key that is malformed, unknown or revoked.
     InvalidApiKey,
+    /// An API key whose time is over.
+    ExpiredApiKey,
+    /// An API key that an operator has disabled.
+    DisabledApiKey,
+    /// An API key that may not be used from the client's address.
+    ForeignAddress,
+    /// An API key that may not do this (RFC 6750 §3.1).
+    InsufficientScope,
+    /// A session that was ended before its time.
+    SessionRevoked,
     /// The credential's owner no longer exists at the instance.
     AccountDeleted,
     /// The credential's owner is suspended at the instance.
     AccountSuspended,
     /// The instance's plan does not include API keys.
     PlanRestricted,
+    /// A request with a session cookie does not repeat the CSRF cookie in `X-CSRF-Token`.
+    InvalidCsrf,
+    /// The owner has as many API keys as OpenBin allows.
+    TooManyKeys,
+    /// The owner has no such API key.
+    NoSuchKey,
+    /// The content is compressed, where the gateway itself must read it.
+    CompressedContent,
     /// The request cannot be understood in only one way; the text says why.
     Ambiguous(&'static str),
     /// `CONNECT` or `TRACE`.
@@ -37,6 +55,11 @@ pub enum Refusal {
     Misdirected,
     /// The content is longer than the configured limit.
     ContentTooLarge,
+    /// A limit was reached.
+    RateLimited {
+        /// When to try again; told in whole seconds, rounded up, at least one.
+        retry_after: Duration,
+    },
     /// The key store cannot answer.
     StoreUnavailable,
     /// The instance could not be reached, or broke off before it answered.
@@ -47,6 +70,8 @@ pub enum Refusal {
     NotFound,
     /// The admin listener's own credential is missing or wrong.
     AdminUnauthorized,
+    /// The admin API has no token, so nobody may use it.
+    AdminClosed,
     /// The gateway itself is at fault.
     Internal,
 }
@@ -68,55 +93,67 @@ impl Refusal {
     }
 
     fn shape(self) -> Shape {
-        const NO_CREDENTIAL: Option<&str> = Some(r#"Bearer realm="openbin""#);
-        const BAD_CREDENTIAL: Option<&str> = Some(r#"Bearer realm="openbin", error="invalid_token""#);
-        const SOON: Option<Duration> = Some(Duration::from_secs(1));
-        let (status, code, message, challenge, retry_after) = match self {
-            Self::NoToken => (401, "UNAUTHORIZED", "No token provided", NO_CREDENTIAL, None),
-            Self::InvalidToken => (401, "UNAUTHORIZED", "Invalid token", BAD_CREDENTIAL, None),
-            Self::InvalidApiKey => (401, "UNAUTHORIZED", "Invalid API key", BAD_CREDENTIAL, None),
-            Self::AccountDeleted => {
-                (401, "ACCOUNT_DELETED", "This account has been deleted", BAD_CREDENTIAL, None)
-            }
-            Self::AccountSuspended => {
-                (403, "ACCOUNT_SUSPENDED", "This account has been suspended", None, None)
-            }
-            Self::PlanRestricted => {
-                (403, "PLAN_RESTRICTED", "API key access requires a Pro plan", None, None)
-            }
-            Self::Ambiguous(why) => (400, "BAD_REQUEST", why, None, None),
-            Self::MethodNotAllowed => (405, "METHOD_NOT_ALLOWED", "This method is not supported", None, None),
-            Self::Misdirected => {
-                (421, "MISDIRECTED_REQUEST", "No instance is configured for this host", None, None)
-            }
-            Self::ContentTooLarge => (413, "PAYLOAD_TOO_LARGE", "The request is too large", None, None),
-            Self::StoreUnavailable => (
-                503,
-                "STORE_UNAVAILABLE",
-                "API keys cannot be checked right now, please try again",
-                None,
-                SOON,
-            ),
-            Self::UpstreamUnavailable => (
-                502,
-                "UPSTREAM_UNAVAILABLE",
-                "OpenBin cannot be reached right now, please try again",
-                None,
-                None,
-            ),
-            Self::UpstreamTimeout => (504, "UPSTREAM_TIMEOUT", "OpenBin did not answer in time", None, None),
-            Self::NotFound => (404, "NOT_FOUND", "Endpoint not found", None, None),
-            Self::AdminUnauthorized => {
-                (401, "UNAUTHORIZED", "Admin token missing or wrong", NO_CREDENTIAL, None)
-            }
-            Self::Internal => (500, "INTERNAL_ERROR", "Internal server error", None, None),
-        };
+        let (status, code, message) = self.words();
         Shape {
             status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
             code,
             message,
-            challenge,
-            retry_after,
+            challenge: self.challenge(),
+            retry_after: self.retry_after(),
+        }
+    }
+
+    fn words(self) -> (u16, &'static str, &'static str) {
+        const UNREACHABLE: &str = "OpenBin cannot be reached right now, please try again";
+        const UNCHECKED: &str = "API keys cannot be checked right now, please try again";
+        const COMPRESSED: &str = "Compressed content is not supported here";
+        const REVOKED: &str = "Session has been revoked. Please log in again.";
+        match self {
+            Self::NoToken => (401, "UNAUTHORIZED", "No token provided"),
+            Self::InvalidToken => (401, "UNAUTHORIZED", "Invalid token"),
+            Self::InvalidApiKey => (401, "UNAUTHORIZED", "Invalid API key"),
+            Self::ExpiredApiKey => (401, "UNAUTHORIZED", "API key has expired"),
+            Self::DisabledApiKey => (403, "FORBIDDEN", "API key is disabled"),
+            Self::ForeignAddress => (403, "FORBIDDEN", "API key may not be used from this address"),
+            Self::InsufficientScope => (403, "FORBIDDEN", "API key may not be used for this"),
+            Self::SessionRevoked => (401, "SESSION_REVOKED", REVOKED),
+            Self::AccountDeleted => (401, "ACCOUNT_DELETED", "This account has been deleted"),
+            Self::AccountSuspended => (403, "ACCOUNT_SUSPENDED", "This account has been suspended"),
+            Self::PlanRestricted => (403, "PLAN_RESTRICTED", "API key access requires a Pro plan"),
+            Self::InvalidCsrf => (403, "CSRF_INVALID", "Invalid or missing CSRF token"),
+            Self::TooManyKeys => (422, "VALIDATION_ERROR", "Maximum 10 active API keys allowed"),
+            Self::NoSuchKey => (404, "NOT_FOUND", "API key not found"),
+            Self::CompressedContent => (415, "UNSUPPORTED_MEDIA_TYPE", COMPRESSED),
+            Self::Ambiguous(why) => (400, "BAD_REQUEST", why),
+            Self::MethodNotAllowed => (405, "METHOD_NOT_ALLOWED", "This method is not supported"),
+            Self::Misdirected => (421, "MISDIRECTED_REQUEST", "No instance is configured for this host"),
+            Self::ContentTooLarge => (413, "PAYLOAD_TOO_LARGE", "The request is too large"),
+            Self::RateLimited { .. } => (429, "RATE_LIMITED", "Too many requests, please try again later"),
+            Self::StoreUnavailable => (503, "STORE_UNAVAILABLE", UNCHECKED),
+            Self::UpstreamUnavailable => (502, "UPSTREAM_UNAVAILABLE", UNREACHABLE),
+            Self::UpstreamTimeout => (504, "UPSTREAM_TIMEOUT", "OpenBin did not answer in time"),
+            Self::NotFound => (404, "NOT_FOUND", "Endpoint not found"),
+            Self::AdminUnauthorized => (401, "UNAUTHORIZED", "Admin token missing or wrong"),
+            Self::AdminClosed => (403, "FORBIDDEN", "The admin API needs a token: set admin.token_file"),
+            Self::Internal => (500, "INTERNAL_ERROR", "Internal server error"),
+        }
+    }
+
+    /// RFC 6750 §3.
+    fn challenge(self) -> Option<&'static str> {
+        match self {
+            Self::NoToken | Self::AdminUnauthorized => Some(r#"Bearer realm="openbin""#),
+            Self::InsufficientScope => Some(r#"Bearer realm="openbin", error="insufficient_scope""#),
+            _ if self.words().0 == 401 => Some(r#"Bearer realm="openbin", error="invalid_token""#),
+            _ => None,
+        }
+    }
+
+    fn retry_after(self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_after } => Some(retry_after),
+            Self::StoreUnavailable => Some(Duration::from_secs(1)),
+            _ => None,
         }
     }
 }
@@ -152,7 +189,7 @@ pub fn reply<U>(refusal: Refusal, cors: Option<&Cors>) -> Response<Body<U>> {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     }
     if let Some(after) = shape.retry_after {
-        headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs()));
+        headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(after)));
     }
     if refusal == Refusal::MethodNotAllowed {
         headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
@@ -161,6 +198,13 @@ pub fn reply<U>(refusal: Refusal, cors: Option<&Cors>) -> Response<Body<U>> {
         cors.write(headers);
     }
     response
+}
+
+/// A time to wait as `Retry-After` and `RateLimit` tell it (RFC 9110 §10.2.3): never too short, never none.
+#[must_use]
+pub fn whole_seconds(time: Duration) -> u64 {
+    let begun = u64::from(time.subsec_nanos() > 0);
+    time.as_secs().saturating_add(begun).max(1)
 }
 
 #[cfg(test)]
@@ -196,6 +240,19 @@ mod tests {
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert!(response.headers().contains_key(RETRY_AFTER));
         assert!(!response.headers().contains_key(WWW_AUTHENTICATE));
+    }
+
+    #[test]
+    fn a_reached_limit_is_429_and_says_when_to_come_back() {
+        for (time, told) in [(0, "1"), (1, "1"), (1_000, "1"), (1_001, "2"), (60_000, "60")] {
+            let refusal = Refusal::RateLimited { retry_after: Duration::from_millis(time) };
+            let response: Response<Body<Body<hyper::body::Incoming>>> = reply(refusal, None);
+            assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+            assert_eq!(response.headers()[RETRY_AFTER], told);
+            assert!(!response.headers().contains_key(WWW_AUTHENTICATE));
+            let body = r#"{"error":"RATE_LIMITED","message":"Too many requests, please try again later"}"#;
+            assert_eq!(body_text(response), body);
+        }
     }
 
     #[test]

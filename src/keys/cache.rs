@@ -62,8 +62,10 @@ enum Cause {
 pub(super) enum Purpose {
     /// A request needs the verdict, since then.
     Answer { asked_at: Instant },
-    /// There is news of the key: negative answers and failures from before count no more.
+    /// There is news of the key: of what is remembered, only a tombstone still counts.
     Learn,
+    /// The store is changed, whatever is remembered.
+    Change,
 }
 
 /// What a load found.
@@ -72,6 +74,8 @@ pub(super) enum Finding {
     Settled(Verdict),
     /// Not in the store, and nobody else was asked: unknown for now, and not remembered.
     Unsettled,
+    /// What the store holds was changed: what was remembered counts no more.
+    Changed,
 }
 
 impl Cache {
@@ -94,6 +98,15 @@ impl Cache {
             None => self.negatives.get(hash).await?,
         };
         self.usable(&remembered, now).then_some(remembered.verdict)
+    }
+
+    /// Whether neither a good verdict of any age nor one that may still be used is remembered.
+    pub(super) async fn is_stranger(&self, hash: &KeyHash, now: Instant) -> bool {
+        if self.keys.contains_key(hash) {
+            return false;
+        }
+        let negative = self.negatives.get(hash).await;
+        negative.is_none_or(|negative| !self.usable(&negative, now))
     }
 
     /// The remembered verdict, or else what `load` finds, which is then remembered. One load at a time
@@ -152,8 +165,16 @@ impl Cache {
     {
         let now = Instant::now();
         let present = present.filter(|present| self.usable(present, now));
+        let is_buried = present.as_ref().is_some_and(|present| matches!(present.verdict, Verdict::Revoked));
         if let Some(present) = present {
-            return Ok((Op::Nop, present.verdict));
+            let stands = match purpose {
+                Purpose::Answer { .. } => true,
+                Purpose::Learn => is_buried,
+                Purpose::Change => false,
+            };
+            if stands {
+                return Ok((Op::Nop, present.verdict));
+            }
         }
         if let Purpose::Answer { asked_at } = purpose {
             let negative = self.negatives.get(hash).await;
@@ -165,6 +186,7 @@ impl Cache {
             }
         }
         match load().await {
+            Ok(_) if is_buried => Ok((Op::Nop, Verdict::Revoked)),
             Ok(finding) => Ok(self.remember(hash, finding, now).await),
             Err(error) => {
                 let cause = Cause::of(&error);
@@ -183,6 +205,10 @@ impl Cache {
         let verdict = match finding {
             Finding::Settled(verdict) => verdict,
             Finding::Unsettled => return (Op::Remove, Verdict::Unknown),
+            Finding::Changed => {
+                self.negatives.invalidate(hash).await;
+                return (Op::Remove, Verdict::Unknown);
+            }
         };
         let remembered = Remembered { verdict: verdict.clone(), loaded_at };
         match verdict {
@@ -262,7 +288,7 @@ mod tests {
     #[tokio::test]
     async fn verdicts_are_used_only_as_long_as_they_are_believed() {
         let cache = Cache::new(10, Duration::from_secs(10));
-        let revoked = Revocation { at: std::time::SystemTime::now(), by: RevokedBy::Operator };
+        let revoked = Revocation::new(std::time::SystemTime::now(), RevokedBy::Operator);
         let buried = Verdict::of(crate::keys::KeyRecord { revoked: Some(revoked), ..record("d") });
         for (key, verdict, believed) in [
             ("a", active("a"), Duration::from_secs(10)),

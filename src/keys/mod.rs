@@ -3,8 +3,17 @@
 //! A key is kept only as its SHA-256. A revocation *writes a tombstone* through the same cache entry
 //! that loads write; it never deletes, so a load in flight cannot bring a revoked key back.
 
+pub mod audit;
+pub mod block;
 mod cache;
 mod embedded;
+pub mod errand;
+mod import;
+mod keyring;
+mod network;
+mod policy;
+mod query;
+mod rate;
 mod record;
 mod redis;
 mod service;
@@ -13,11 +22,19 @@ mod token;
 mod usage;
 mod verdict;
 
-pub use record::{ActiveKey, Issuer, KeyRecord, Label, Revocation, RevokedBy};
-pub use service::Keys;
-pub use store::{Answer, KeyStore, Learned, StoreError, Use, open};
+pub use import::{Found, ImportError, Reader, Source, Unreadable, read_timestamp};
+pub use keyring::{EndedSession, Issued, KeyError, Keyring, LONGEST_NAME, MOST_KEYS, NewKey, Reason};
+pub use network::Network;
+pub use policy::{Attempt, Breach, Policy, PolicyError};
+pub use query::{Cursor, KeyStanding, Page, Query};
+pub use rate::{Rate, RateError};
+pub use record::{ActiveKey, AddressFamily, Issuer, KeyRecord, Label, Revocation, RevokedBy};
+pub use service::{Keys, News, Revoke};
+pub use store::{
+    Admission, Amended, Amendment, Answer, Day, Ending, KeyStore, Learned, Ledger, StoreError, Use, open,
+};
 pub use token::{KeyHash, KeyShape, PREFIX, Token};
-pub use usage::{Usage, UsageShard};
+pub use usage::{Unwritten, Usage, UsageShard};
 pub use verdict::{Adoption, LookupError, OwnerRefusal, Verdict};
 
 use std::path::PathBuf;
@@ -75,28 +92,32 @@ impl RedisUrl {
     }
 }
 
-/// Only what cannot be a secret: the scheme, and what stands between the last `@` and the query.
-/// (A socket's URL has its password in the query.)
 impl std::fmt::Display for RedisUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (scheme, rest) = match self.0.split_once("://") {
-            Some((scheme, rest)) => (Some(scheme), rest),
-            None => (None, self.0.as_str()),
-        };
-        if let Some(scheme) = scheme.filter(|scheme| scheme.bytes().all(is_scheme_byte)) {
-            write!(f, "{scheme}://")?;
+        write_without_secrets(&self.0, f)
+    }
+}
+
+/// Only what cannot be a secret: the scheme, and what stands between the last `@` and the query.
+/// (A socket's URL has its password in the query.)
+fn write_without_secrets(url: &str, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme, rest)) => (Some(scheme), rest),
+        None => (None, url),
+    };
+    if let Some(scheme) = scheme.filter(|scheme| scheme.bytes().all(is_scheme_byte)) {
+        write!(f, "{scheme}://")?;
+    }
+    let shown = match rest.rsplit_once('@') {
+        Some((_, shown)) => {
+            f.write_str("***@")?;
+            shown
         }
-        let shown = match rest.rsplit_once('@') {
-            Some((_, shown)) => {
-                f.write_str("***@")?;
-                shown
-            }
-            None => rest,
-        };
-        match shown.split_once('?') {
-            Some((shown, _)) => write!(f, "{shown}?***"),
-            None => f.write_str(shown),
-        }
+        None => rest,
+    };
+    match shown.split_once('?') {
+        Some((shown, _)) => write!(f, "{shown}?***"),
+        None => f.write_str(shown),
     }
 }
 

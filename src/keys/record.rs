@@ -1,13 +1,14 @@
 //! What is known of one API key.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::KeyHash;
+use super::{KeyHash, Policy};
 
 /// What is kept of one API key. Never the key itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,8 +33,45 @@ pub struct KeyRecord {
     pub created_at: Option<SystemTime>,
     /// When a request last used the key; `None`: never.
     pub last_used_at: Option<SystemTime>,
+    /// Over which kind of address it was last used, where that is known.
+    pub last_used_over: Option<AddressFamily>,
+    /// What the key may be used for, and until when.
+    pub policy: Policy,
     /// Set once, and never cleared.
     pub revoked: Option<Revocation>,
+}
+
+/// The kind of an IP address: all that is kept of where a key was used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AddressFamily {
+    /// IPv4, also where it is mapped into IPv6.
+    Ipv4,
+    /// IPv6.
+    Ipv6,
+}
+
+impl AddressFamily {
+    /// The family of this address.
+    #[must_use]
+    pub fn of(address: IpAddr) -> Self {
+        if address.to_canonical().is_ipv4() { Self::Ipv4 } else { Self::Ipv6 }
+    }
+
+    /// Its text in stores and messages.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ipv4 => "ipv4",
+            Self::Ipv6 => "ipv6",
+        }
+    }
+
+    /// The family with this text.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        [Self::Ipv4, Self::Ipv6].into_iter().find(|family| family.as_str() == text)
+    }
 }
 
 /// Who issued a key.
@@ -63,13 +101,25 @@ impl Issuer {
     }
 }
 
-/// When and how a key ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// When, how and why a key ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Revocation {
     /// When it was revoked.
     pub at: SystemTime,
     /// How it came about.
     pub by: RevokedBy,
+    /// Who did it, where that is known: an operator's name, a user's id.
+    pub who: Option<String>,
+    /// Why, in their own words.
+    pub why: Option<String>,
+}
+
+impl Revocation {
+    /// By nobody in particular, and for no reason given.
+    #[must_use]
+    pub fn new(at: SystemTime, by: RevokedBy) -> Self {
+        Self { at, by, who: None, why: None }
+    }
 }
 
 /// How a revocation came about.
@@ -80,6 +130,12 @@ pub enum RevokedBy {
     Mirror,
     /// An operator revoked it at the gateway.
     Operator,
+    /// Its owner revoked it at the gateway, which answers for the instance.
+    Owner,
+    /// The instance was found not to have the key any more.
+    Missing,
+    /// It was rotated, and the time that both keys were good is over.
+    Rotation,
 }
 
 impl RevokedBy {
@@ -89,14 +145,19 @@ impl RevokedBy {
         match self {
             Self::Mirror => "mirror",
             Self::Operator => "operator",
+            Self::Owner => "owner",
+            Self::Missing => "missing",
+            Self::Rotation => "rotation",
         }
     }
 
     /// The kind of revocation with this text.
     #[must_use]
     pub fn from_text(text: &str) -> Option<Self> {
-        [Self::Mirror, Self::Operator].into_iter().find(|by| by.as_str() == text)
+        Self::ALL.into_iter().find(|by| by.as_str() == text)
     }
+
+    const ALL: [Self; 5] = [Self::Mirror, Self::Operator, Self::Owner, Self::Missing, Self::Rotation];
 }
 
 /// A record of a key that may be used, with the texts that every request needs made ready.
@@ -110,6 +171,8 @@ pub struct ActiveKey {
     pub user_id: Label,
     /// The owner's e-mail address, where it is known.
     pub user_email: Option<Label>,
+    /// What is to be checked on every use; `None`: nothing.
+    pub policy: Option<Policy>,
 }
 
 impl ActiveKey {
@@ -123,6 +186,7 @@ impl ActiveKey {
             id: Label::new(&record.id),
             user_id: Label::new(&record.user_id),
             user_email: record.user_email.as_deref().map(Label::new),
+            policy: (!record.policy.is_empty()).then(|| record.policy.clone()),
             record,
         })
     }
@@ -206,6 +270,8 @@ pub(super) mod tests {
             issuer: Issuer::Openbin,
             created_at: Some(SystemTime::UNIX_EPOCH),
             last_used_at: None,
+            last_used_over: None,
+            policy: Policy::default(),
             revoked: None,
         }
     }
@@ -215,7 +281,7 @@ pub(super) mod tests {
         for issuer in [Issuer::Openbin, Issuer::Gateway] {
             assert_eq!(Issuer::from_text(issuer.as_str()), Some(issuer));
         }
-        for by in [RevokedBy::Mirror, RevokedBy::Operator] {
+        for by in RevokedBy::ALL {
             assert_eq!(RevokedBy::from_text(by.as_str()), Some(by));
         }
         assert_eq!(Issuer::from_text("Openbin"), None);

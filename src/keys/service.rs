@@ -6,14 +6,16 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use prometheus::IntCounter;
 
+use super::audit::{Action, Actor, Event};
+use super::block::Blocks;
 use super::cache::{Cache, Finding, Purpose};
 use super::store::watch;
-use super::{Adoption, KeyHash, KeyRecord, KeyStore, Learned, LookupError, Revocation, Settings};
-use super::{StoreError, Verdict};
+use super::{Admission, Adoption, Ending, KeyHash, KeyRecord, KeyStore, Learned, LookupError, Revocation};
+use super::{Settings, StoreError, Verdict};
 use crate::observe::Metrics;
 
 /// The keys of one instance; shared by all workers.
@@ -26,8 +28,35 @@ pub struct Keys {
 struct Shared {
     instance: Arc<str>,
     cache: Cache,
+    blocks: Blocks,
     store: Arc<dyn KeyStore>,
     metrics: Arc<Metrics>,
+}
+
+/// A key that is to be taken in.
+#[derive(Debug)]
+pub struct News<'a> {
+    /// What is known of it.
+    pub record: KeyRecord,
+    /// At most so many keys of its owner that are not revoked; `None`: whatever their number.
+    pub most: Option<usize>,
+    /// How it came to be known.
+    pub action: Action,
+    /// Through whom.
+    pub actor: &'a Actor,
+}
+
+/// A key that is to be revoked.
+#[derive(Debug, Clone)]
+pub struct Revoke<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// When, how and why.
+    pub revocation: Revocation,
+    /// Whether the instance that issued it is to be told.
+    pub tell: bool,
+    /// Who does it.
+    pub actor: &'a Actor,
 }
 
 impl Keys {
@@ -42,7 +71,17 @@ impl Keys {
         let outcomes = &metrics.key_cache;
         let (hits, misses) = (outcomes.with_label_values(&["hit"]), outcomes.with_label_values(&["miss"]));
         let cache = Cache::new(settings.cache_entries, settings.cache_for);
-        Self { shared: Arc::new(Shared { instance, cache, store, metrics }), hits, misses }
+        Self {
+            shared: Arc::new(Shared { instance, cache, blocks: Blocks::default(), store, metrics }),
+            hits,
+            misses,
+        }
+    }
+
+    /// The users and sessions that are refused.
+    #[must_use]
+    pub fn blocks(&self) -> &Blocks {
+        &self.shared.blocks
     }
 
     /// What is to be thought of a key. `adopt` asks the instance; it is called only where neither the
@@ -82,28 +121,69 @@ impl Keys {
         Box::pin(self.shared.cache.load(hash, Purpose::Answer { asked_at }, load)).await.map_err(of_store)
     }
 
-    /// Takes note of a key that was seen created.
+    /// Whether this process has not met the key, so that judging it takes a look-up which no earlier good
+    /// use speaks for. A key that was good here is none, however long ago it was looked up.
+    pub async fn is_stranger(&self, hash: &KeyHash) -> bool {
+        self.shared.cache.is_stranger(hash, Instant::now()).await
+    }
+
+    /// Takes in a key. What the store knows already stays, and a tombstone wins.
     ///
     /// # Errors
     /// Where the store could not write it.
-    pub async fn learn(&self, record: KeyRecord) -> Result<(), StoreError> {
-        let hash = record.hash;
-        let load = || async move { Ok(Finding::Settled(self.shared.write(record).await?)) };
+    pub async fn learn(&self, news: News<'_>) -> Result<Learned, StoreError> {
+        let hash = news.record.hash;
+        let mut learned = Learned::Revoked;
+        let outcome = &mut learned;
+        // Imports come by the hundred thousand, and push nothing out that is in use.
+        let remembered = (news.action != Action::KeyImported).then(|| news.record.clone());
+        let load = || async move {
+            *outcome = self.shared.write(news).await?;
+            let settled = |record| Finding::Settled(Verdict::of(record));
+            Ok(match outcome {
+                Learned::Written => remembered.map_or(Finding::Changed, settled),
+                Learned::Known(_) | Learned::Revoked | Learned::TooMany => Finding::Changed,
+            })
+        };
+        // Where a tombstone is remembered, the store is not even asked.
         Box::pin(self.shared.cache.load(&hash, Purpose::Learn, load)).await.map_err(of_store)?;
-        Ok(())
+        Ok(learned)
+    }
+
+    /// Changes what the store holds of a key, and forgets what was remembered of it.
+    ///
+    /// # Errors
+    /// What `change` fails with.
+    pub(super) async fn change<T, Fut>(&self, hash: &KeyHash, change: Fut) -> Result<T, StoreError>
+    where
+        Fut: Future<Output = Result<T, StoreError>>,
+    {
+        let mut changed = None;
+        let outcome = &mut changed;
+        let load = || async move {
+            // Also where it failed: whether the store has done it is not known then.
+            *outcome = Some(watch(&self.shared.metrics, change.await));
+            Ok(Finding::Changed)
+        };
+        Box::pin(self.shared.cache.load(hash, Purpose::Change, load)).await.map_err(of_store)?;
+        changed.unwrap_or_else(|| Err(stopping()))
     }
 
     /// Revokes the key with this id, whether it is known or not. When this has returned `Ok`, no request
     /// that asks for its verdict from then on is told that it may be used. Runs to its end even where
-    /// the caller stops waiting.
+    /// the caller stops waiting. Returns how many keys have this id.
     ///
     /// # Errors
     /// Where the store could not write it. This process then refuses the key all the same, if it had it
     /// in its cache, until it is restarted; revoke again to make it last.
-    pub async fn revoke(&self, id: &str, revocation: Revocation) -> Result<(), StoreError> {
-        let (shared, id) = (Arc::clone(&self.shared), id.to_owned());
-        let revoking = tokio::spawn(async move { shared.revoke(id, revocation).await });
-        revoking.await.unwrap_or_else(|_| Err(StoreError::Unreachable("the gateway is stopping".to_owned())))
+    pub async fn revoke(&self, revoke: Revoke<'_>) -> Result<usize, StoreError> {
+        let (shared, id) = (Arc::clone(&self.shared), revoke.id.to_owned());
+        let (revocation, tell, actor) = (revoke.revocation, revoke.tell, revoke.actor.clone());
+        let revoking = tokio::spawn(async move {
+            let revoke = Revoke { id: &id, revocation, tell, actor: &actor };
+            shared.revoke(revoke).await
+        });
+        revoking.await.unwrap_or_else(|_| Err(stopping()))
     }
 
     async fn recall(&self, hash: &KeyHash, now: Instant) -> Option<Verdict> {
@@ -131,36 +211,56 @@ impl Shared {
             return Ok(Finding::Settled(Verdict::of(record)));
         }
         let verdict = match adopt().await.map_err(|error| LookupError::Adopt(Arc::new(error)))? {
-            // What was asked about decides the name, whatever the answer says.
-            Adoption::Owned(record) => self.write(KeyRecord { hash: *hash, ..record }).await?,
+            Adoption::Owned(record) => {
+                // What was asked about decides the name, whatever the answer says.
+                let record = KeyRecord { hash: *hash, ..record };
+                let (action, actor) = (Action::KeyAdopted, Actor::gateway());
+                let news = News { record: record.clone(), most: None, action, actor: &actor };
+                match self.write(news).await? {
+                    Learned::Written => Verdict::of(record),
+                    Learned::Known(known) => Verdict::of(known),
+                    Learned::Revoked | Learned::TooMany => Verdict::Revoked,
+                }
+            }
             Adoption::Unknown => Verdict::Unknown,
             Adoption::Refused(refusal) => Verdict::Refused(refusal),
+            Adoption::Withheld => return Ok(Finding::Unsettled),
         };
         Ok(Finding::Settled(verdict))
     }
 
-    async fn write(&self, record: KeyRecord) -> Result<Verdict, StoreError> {
+    async fn write(&self, news: News<'_>) -> Result<Learned, StoreError> {
+        let News { record, most, action, actor } = news;
         let record = KeyRecord { instance: Arc::clone(&self.instance), ..record };
-        let learned = watch(&self.metrics, self.store.learn(&record).await)?;
-        Ok(match learned {
-            Learned::Written => Verdict::of(record),
-            Learned::Known(record) => Verdict::of(record),
-            Learned::Revoked => Verdict::Revoked,
-        })
+        let mut event = Event::new(SystemTime::now(), actor, action);
+        event.instance = Some(self.instance.to_string());
+        event.key_id = Some(record.id.clone());
+        event.user_id = Some(record.user_id.clone());
+        let terms = Admission { most, event: &event };
+        watch(&self.metrics, self.store.learn(&record, terms).await)
     }
 
     /// The store first: a load that starts after the tombstone must already find the revocation there.
-    async fn revoke(self: Arc<Self>, id: String, revocation: Revocation) -> Result<(), StoreError> {
+    async fn revoke(self: Arc<Self>, revoke: Revoke<'_>) -> Result<usize, StoreError> {
+        let Revoke { id, revocation, tell, actor } = revoke;
         let asked_at = Instant::now();
-        let written = watch(&self.metrics, self.store.revoke(&self.instance, &id, revocation).await);
-        if let Ok(Some(hash)) = &written {
+        let mut event = Event::new(revocation.at, actor, Action::KeyRevoked);
+        event.instance = Some(self.instance.to_string());
+        event.key_id = Some(id.to_owned());
+        event.detail = Some(match &revocation.why {
+            Some(why) => format!("{}: {why}", revocation.by.as_str()),
+            None => revocation.by.as_str().to_owned(),
+        });
+        let ending = Ending { instance: &self.instance, id, revocation: &revocation, tell, event: &event };
+        let written = watch(&self.metrics, self.store.revoke(ending).await);
+        for hash in written.iter().flatten() {
             self.cache.bury(hash).await;
         }
-        self.bury_remembered(id).await?;
-        written?;
+        self.bury_remembered(id.to_owned()).await?;
+        let hashes = written?;
         self.metrics.revocations.inc();
         self.metrics.revocation_seconds.observe(asked_at.elapsed().as_secs_f64());
-        Ok(())
+        Ok(hashes.len())
     }
 
     /// Buries what the cache has under this id, because the store cannot always name it: it failed, or
@@ -169,13 +269,16 @@ impl Shared {
     async fn bury_remembered(self: &Arc<Self>, id: String) -> Result<(), StoreError> {
         let shared = Arc::clone(self);
         let search = tokio::task::spawn_blocking(move || shared.cache.with_id(&id));
-        let remembered =
-            search.await.map_err(|_| StoreError::Unreachable("the gateway is stopping".to_owned()))?;
+        let remembered = search.await.map_err(|_| stopping())?;
         for hash in remembered {
             self.cache.bury(&hash).await;
         }
         Ok(())
     }
+}
+
+fn stopping() -> StoreError {
+    StoreError::Unreachable("the gateway is stopping".to_owned())
 }
 
 fn of_store(error: LookupError<Infallible>) -> StoreError {

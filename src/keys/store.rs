@@ -1,48 +1,133 @@
 //! What a key store must do. Two implementers: the embedded SQLite file and Redis.
 //!
-//! A store is asked only where the cache has no answer, by the mirror and by the usage flusher; nothing
-//! that a cache hit touches goes through this trait.
+//! A store is asked only where the cache has no answer, by operators, by the mirror and by the usage
+//! flusher; nothing that a cache hit touches goes through here.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use super::audit::{Event, Head, Link};
+use super::block::{Block, Subject};
 use super::embedded::Embedded;
+use super::errand::{Errand, Settled};
 use super::redis::RedisStore;
-use super::{KeyHash, KeyRecord, Revocation, StoreSettings};
+use super::{AddressFamily, KeyHash, KeyRecord, Page, Policy, Query, Revocation, StoreSettings};
 use crate::observe::Metrics;
 
 /// What a store gives back, later.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
-/// Where key records are kept.
+/// What requests need of a store, and those who note what became of them.
 pub trait KeyStore: Send + Sync + 'static {
     /// The record of the key with this hash at this instance, revoked ones included.
     fn find<'a>(&'a self, instance: &'a str, hash: &'a KeyHash) -> Answer<'a, Option<KeyRecord>>;
 
-    /// Writes the record of a key that was seen created, or adopted, unless the store already knows
-    /// better: an existing record stays as it is, and a tombstone left for its id wins (the record is
-    /// then written as revoked). One atomic step.
-    fn learn<'a>(&'a self, record: &'a KeyRecord) -> Answer<'a, Learned>;
+    /// Writes the record of a key that came to be known, unless the store already knows better: an
+    /// existing record stays as it is, and a tombstone left for its id wins (the record is then written as
+    /// revoked). One atomic step, together with the event where something was written.
+    fn learn<'a>(&'a self, record: &'a KeyRecord, terms: Admission<'a>) -> Answer<'a, Learned>;
 
-    /// Revokes the key with this id at this instance and returns its hash, where the store knows it.
+    /// Revokes the key with this id at this instance and returns the hashes of all keys with this id.
     /// For an unknown id a tombstone is left, so that the key can never be learned as active.
-    /// Repeatable: the first revocation stays. One atomic step.
-    fn revoke<'a>(
-        &'a self,
-        instance: &'a str,
-        id: &'a str,
-        revocation: Revocation,
-    ) -> Answer<'a, Option<KeyHash>>;
+    /// Repeatable: the first revocation of each key stays. One atomic step, together with the event and the
+    /// errand where anything was revoked that was not before.
+    fn revoke<'a>(&'a self, ending: Ending<'a>) -> Answer<'a, Vec<KeyHash>>;
 
-    /// Moves the last use of each key forward, never back. Keys that the store does not know are passed over.
-    fn note_used<'a>(&'a self, uses: &'a [Use]) -> Answer<'a, ()>;
+    /// Moves the last use of each key forward, never back, and its count of the day likewise. Keys that
+    /// the store does not know are passed over. Repeatable: counts are totals, not additions.
+    fn note_used<'a>(&'a self, replica: &'a str, uses: &'a [Use]) -> Answer<'a, ()>;
 
     /// Shows that the store answers, cheaply.
     fn ping(&self) -> Answer<'_, ()>;
 
     /// Shows that all that the gateway needs works: signs in, writes, reads and deletes a record of its own.
     fn probe(&self) -> Answer<'_, ()>;
+}
+
+/// What operators need of a store: everything in one place, and what was done to it.
+pub trait Ledger: KeyStore {
+    /// The records of all keys with this id at this instance.
+    fn with_id<'a>(&'a self, instance: &'a str, id: &'a str) -> Answer<'a, Vec<KeyRecord>>;
+
+    /// A portion of the keys that the query asks for, the newest first.
+    fn list<'a>(&'a self, query: &'a Query, now: SystemTime) -> Answer<'a, Page>;
+
+    /// Changes the policy of a key from what it was thought to be. One atomic step with the event.
+    fn amend<'a>(&'a self, amendment: Amendment<'a>) -> Answer<'a, Amended>;
+
+    /// On which days a key was used, and how often, the newest first.
+    fn days_of<'a>(&'a self, instance: &'a str, hash: &'a KeyHash) -> Answer<'a, Vec<Day>>;
+
+    /// Refuses a user or a session, in place of an earlier block of theirs. One atomic step with the event.
+    fn block<'a>(&'a self, block: &'a Block, event: &'a Event) -> Answer<'a, ()>;
+
+    /// Lifts a block; `false`: there was none. One atomic step with the event.
+    fn unblock<'a>(&'a self, instance: &'a str, subject: &'a Subject, event: &'a Event) -> Answer<'a, bool>;
+
+    /// All blocks that are not over at `now`; those that are over are forgotten.
+    fn blocks(&self, now: SystemTime) -> Answer<'_, Vec<Block>>;
+
+    /// Takes on an errand, in place of an earlier one of the same task and key.
+    fn schedule<'a>(&'a self, errand: &'a Errand) -> Answer<'a, ()>;
+
+    /// Errands that are pending and due at `now`, at most so many; they are not given out again before
+    /// `until`, and count as tried once more.
+    fn due(&self, now: SystemTime, until: SystemTime, most: usize) -> Answer<'_, Vec<Errand>>;
+
+    /// Notes what came of an errand.
+    fn settle<'a>(&'a self, errand: &'a Errand, settled: &'a Settled) -> Answer<'a, ()>;
+
+    /// The errands of a key, whatever their state.
+    fn errands_of<'a>(&'a self, instance: &'a str, key_id: &'a str) -> Answer<'a, Vec<Errand>>;
+
+    /// Adds an event to the audit chain.
+    fn record<'a>(&'a self, event: &'a Event) -> Answer<'a, ()>;
+
+    /// Links of the audit chain behind the one with this number, the oldest first, at most so many.
+    fn links(&self, after: u64, most: usize) -> Answer<'_, Vec<Link>>;
+
+    /// The end of the audit chain, as it was written down beside it.
+    fn head(&self) -> Answer<'_, Head>;
+}
+
+/// On what terms a record is taken in.
+#[derive(Debug, Clone, Copy)]
+pub struct Admission<'a> {
+    /// At most so many keys of one user that are not revoked; `None`: whatever their number.
+    pub most: Option<usize>,
+    /// What is written to the audit chain.
+    pub event: &'a Event,
+}
+
+/// How a key is to be revoked.
+#[derive(Debug, Clone, Copy)]
+pub struct Ending<'a> {
+    /// The key's instance.
+    pub instance: &'a str,
+    /// The key's id.
+    pub id: &'a str,
+    /// When, how and why.
+    pub revocation: &'a Revocation,
+    /// Whether the instance, where it issued the key, is to be told.
+    pub tell: bool,
+    /// What is written to the audit chain.
+    pub event: &'a Event,
+}
+
+/// How a key's policy is to be changed.
+#[derive(Debug, Clone, Copy)]
+pub struct Amendment<'a> {
+    /// The key's instance.
+    pub instance: &'a str,
+    /// The key.
+    pub hash: &'a KeyHash,
+    /// What its policy is thought to be.
+    pub from: &'a Policy,
+    /// What it is to be.
+    pub to: &'a Policy,
+    /// What is written to the audit chain.
+    pub event: &'a Event,
 }
 
 /// What became of a record that was to be learned.
@@ -54,6 +139,19 @@ pub enum Learned {
     Known(KeyRecord),
     /// A tombstone was waiting for this key: it is revoked.
     Revoked,
+    /// Its owner has as many keys as they may have; nothing was written.
+    TooMany,
+}
+
+/// What became of a policy that was to be changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Amended {
+    /// It was changed.
+    Done,
+    /// It was not what it was thought to be, and stays.
+    Otherwise,
+    /// There is no such key.
+    Missing,
 }
 
 /// That a key was used.
@@ -65,6 +163,25 @@ pub struct Use {
     pub hash: KeyHash,
     /// When it was last used.
     pub at: SystemTime,
+    /// Over what it was last used.
+    pub over: AddressFamily,
+    /// How often this replica saw it used on the day of `at` so far.
+    pub count: u64,
+}
+
+/// How often a key was used on one day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Day {
+    /// The day, counted from 1970-01-01, UTC.
+    pub day: u32,
+    /// How often.
+    pub count: u64,
+}
+
+/// The day of this moment, counted from 1970-01-01, UTC.
+pub(super) fn day_of(time: SystemTime) -> u32 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u32::try_from(since.as_secs() / 86_400).unwrap_or(u32::MAX)
 }
 
 /// The store could not answer. Never means that a key is bad.
@@ -97,7 +214,7 @@ pub enum StoreError {
 ///
 /// # Errors
 /// Where the embedded file or the Redis URL cannot be used.
-pub async fn open(settings: &StoreSettings) -> Result<Arc<dyn KeyStore>, StoreError> {
+pub async fn open(settings: &StoreSettings) -> Result<Arc<dyn Ledger>, StoreError> {
     Ok(match settings {
         StoreSettings::Embedded { path } => Arc::new(Embedded::open(path).await?),
         StoreSettings::Redis { url, namespace, timeout } => {

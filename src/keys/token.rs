@@ -97,6 +97,19 @@ impl Token {
         (KeyShape::of(text) == KeyShape::Key).then(|| Self(Zeroizing::new(text.to_owned())))
     }
 
+    /// A new key: 32 bytes that nobody can guess, as OpenBin makes them.
+    #[must_use]
+    pub fn generate() -> Self {
+        let mut text = Zeroizing::new(String::with_capacity(PREFIX.len() + HEX_DIGITS));
+        text.push_str(PREFIX);
+        for byte in Zeroizing::new(rand::random::<[u8; 32]>()).iter() {
+            for digit in [byte >> 4, byte & 0xf] {
+                text.push(char::from_digit(u32::from(digit), 16).unwrap_or('0'));
+            }
+        }
+        Self(text)
+    }
+
     /// The first 18 characters: what lists show.
     #[must_use]
     pub fn prefix(&self) -> &str {
@@ -149,6 +162,13 @@ mod tests {
         assert_eq!(KeyHash::from_hex(&hash.to_string()), Some(hash));
         assert_eq!(KeyHash::from_hex("zz"), None);
         assert_eq!(KeyHash::from_hex(&"g".repeat(64)), None);
+    }
+
+    #[test]
+    fn a_new_key_has_the_shape_of_a_key_and_no_two_are_alike() {
+        let (one, two) = (Token::generate(), Token::generate());
+        assert_eq!(KeyShape::of(one.expose()), KeyShape::Key);
+        assert_ne!(one.expose(), two.expose());
     }
 
     #[test]

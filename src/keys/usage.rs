@@ -1,5 +1,6 @@
-//! When keys were last used: noted without waiting, merged per key, written in batches.
+//! When, over what and how often keys were used: noted without waiting, merged per key, written in batches.
 //!
+//! Counts are written as this process's totals of the day, so a write that is repeated changes nothing.
 //! Each worker notes in a shard of its own, whose lock only the flusher ever contends for. A flush that
 //! fails loses nothing: what was taken is kept and written with the next. A process that is killed loses
 //! at most what came since the last flush. Decides nothing about when to flush.
@@ -9,8 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use super::store::watch;
-use super::{ActiveKey, KeyHash, KeyStore, StoreError, Use};
+use super::store::{day_of, watch};
+use super::{ActiveKey, AddressFamily, KeyHash, KeyStore, StoreError, Use};
 use crate::observe::Metrics;
 
 /// How many keys a shard, or the flusher between two tries, holds at most. More keys than that in one
@@ -20,11 +21,24 @@ const MOST_KEYS: usize = 100_000;
 /// The uses that are not written yet, of all workers.
 pub struct Usage {
     metrics: Arc<Metrics>,
+    /// This process, among all that ever wrote to the store.
+    replica: String,
     shards: Mutex<Vec<Arc<Shard>>>,
-    /// Taken from the shards and not known to be written; held during a flush, so that there is one at a time.
-    unwritten: tokio::sync::Mutex<Uses>,
+    /// Held during a flush, so that there is one at a time.
+    flush: tokio::sync::Mutex<Flush>,
     dropped: AtomicU64,
 }
+
+#[derive(Default)]
+struct Flush {
+    /// Taken from the shards and not known to be written.
+    unwritten: Uses,
+    totals: Totals,
+}
+
+/// How often each key was used on the day that it was last used.
+#[derive(Default)]
+struct Totals(HashMap<(Arc<str>, KeyHash), (u32, u64)>);
 
 /// One worker's part of [`Usage`].
 pub struct UsageShard {
@@ -35,11 +49,26 @@ pub struct UsageShard {
 #[derive(Default)]
 struct Shard(Mutex<Uses>);
 
+/// The uses that are not written yet, which stay so while this is held: what is read from the store
+/// meanwhile lacks exactly these.
+pub struct Unwritten<'u> {
+    usage: &'u Usage,
+    flush: tokio::sync::MutexGuard<'u, Flush>,
+}
+
 /// The newest use of each key; by instance first, so that a look-up borrows the name.
 #[derive(Default)]
 struct Uses {
-    newest: HashMap<Arc<str>, HashMap<KeyHash, SystemTime>>,
+    newest: HashMap<Arc<str>, HashMap<KeyHash, Newest>>,
     keys: usize,
+}
+
+/// The newest of some uses of a key, and how many they are.
+#[derive(Clone, Copy)]
+struct Newest {
+    at: SystemTime,
+    over: AddressFamily,
+    count: u64,
 }
 
 /// What became of a use.
@@ -56,8 +85,9 @@ impl Usage {
     pub fn new(metrics: Arc<Metrics>) -> Arc<Self> {
         Arc::new(Self {
             metrics,
+            replica: format!("{:016x}", rand::random::<u64>()),
             shards: Mutex::default(),
-            unwritten: tokio::sync::Mutex::default(),
+            flush: tokio::sync::Mutex::default(),
             dropped: AtomicU64::new(0),
         })
     }
@@ -76,15 +106,17 @@ impl Usage {
     /// # Errors
     /// Where the store could not write it. It is kept for the next flush.
     pub async fn flush(&self, store: &dyn KeyStore) -> Result<usize, StoreError> {
-        let mut unwritten = self.unwritten.lock().await;
-        self.collect(&mut unwritten);
+        let mut flush = self.flush.lock().await;
+        let Flush { unwritten, totals } = &mut *flush;
+        self.collect(unwritten, totals);
         if unwritten.keys == 0 {
             // Only the gauge wants to know: there was nothing to lose.
             let _ = watch(&self.metrics, store.ping().await);
             return Ok(0);
         }
-        watch(&self.metrics, store.note_used(&unwritten.list()).await)?;
-        let written = std::mem::take(&mut *unwritten).keys;
+        watch(&self.metrics, store.note_used(&self.replica, &unwritten.list(totals)).await)?;
+        let written = std::mem::take(unwritten).keys;
+        totals.forget_before(SystemTime::now());
         self.metrics.usage_pending.sub(as_gauge(written));
         Ok(written)
     }
@@ -95,15 +127,17 @@ impl Usage {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    fn collect(&self, unwritten: &mut Uses) {
+    fn collect(&self, unwritten: &mut Uses, totals: &mut Totals) {
         let shards = lock(&self.shards).clone();
         for shard in shards {
             let taken = std::mem::take(&mut *lock(&shard.0));
             let waiting = as_gauge(unwritten.keys + taken.keys);
             for (instance, uses) in taken.newest {
-                for (hash, at) in uses {
-                    if unwritten.note(&instance, hash, at) == Noted::Dropped {
+                for (hash, newest) in uses {
+                    if unwritten.note(&instance, hash, newest) == Noted::Dropped {
                         self.dropped.fetch_add(1, Ordering::Relaxed);
+                    } else {
+                        totals.add(&instance, hash, newest);
                     }
                 }
             }
@@ -112,10 +146,33 @@ impl Usage {
     }
 }
 
+impl Totals {
+    /// Uses around midnight count for the day of the newest of them.
+    fn add(&mut self, instance: &Arc<str>, hash: KeyHash, newest: Newest) {
+        let today = day_of(newest.at);
+        let (day, count) = self.0.entry((Arc::clone(instance), hash)).or_insert((today, 0));
+        if today > *day {
+            (*day, *count) = (today, 0);
+        }
+        *count += newest.count;
+    }
+
+    fn of(&self, instance: &Arc<str>, hash: KeyHash) -> u64 {
+        self.0.get(&(Arc::clone(instance), hash)).map_or(0, |(_, count)| *count)
+    }
+
+    /// What is written of yesterday grows no more.
+    fn forget_before(&mut self, now: SystemTime) {
+        let today = day_of(now);
+        self.0.retain(|_, (day, _)| *day >= today);
+    }
+}
+
 impl UsageShard {
     /// Notes that a key was used. Never waits for the store, and fails nobody.
-    pub fn note(&self, key: &ActiveKey, at: SystemTime) {
-        let noted = lock(&self.shard.0).note(&key.record.instance, key.record.hash, at);
+    pub fn note(&self, key: &ActiveKey, at: SystemTime, over: AddressFamily) {
+        let newest = Newest { at, over, count: 1 };
+        let noted = lock(&self.shard.0).note(&key.record.instance, key.record.hash, newest);
         match noted {
             Noted::Added => self.usage.metrics.usage_pending.inc(),
             Noted::Merged => {}
@@ -126,30 +183,56 @@ impl UsageShard {
     }
 }
 
+impl UsageShard {
+    /// Waits for a flush that is under way, and holds up the next.
+    pub async fn unwritten(&self) -> Unwritten<'_> {
+        Unwritten { usage: &self.usage, flush: self.usage.flush.lock().await }
+    }
+}
+
+impl Unwritten<'_> {
+    /// When any worker last saw this key used.
+    #[must_use]
+    pub fn last_use(&self, instance: &str, hash: &KeyHash) -> Option<SystemTime> {
+        let waiting = self.flush.unwritten.last_use(instance, hash);
+        let shards = lock(&self.usage.shards).clone();
+        shards.iter().filter_map(|shard| lock(&shard.0).last_use(instance, hash)).chain(waiting).max()
+    }
+}
+
 impl Uses {
-    fn note(&mut self, instance: &Arc<str>, hash: KeyHash, at: SystemTime) -> Noted {
+    fn last_use(&self, instance: &str, hash: &KeyHash) -> Option<SystemTime> {
+        self.newest.get(instance)?.get(hash).map(|newest| newest.at)
+    }
+
+    fn note(&mut self, instance: &Arc<str>, hash: KeyHash, newer: Newest) -> Noted {
         if let Some(newest) = self.newest.get_mut(&**instance).and_then(|uses| uses.get_mut(&hash)) {
-            *newest = at.max(*newest);
+            newest.count += newer.count;
+            if newer.at > newest.at {
+                (newest.at, newest.over) = (newer.at, newer.over);
+            }
             return Noted::Merged;
         }
         if self.keys >= MOST_KEYS {
             return Noted::Dropped;
         }
-        self.newest.entry(Arc::clone(instance)).or_default().insert(hash, at);
+        self.newest.entry(Arc::clone(instance)).or_default().insert(hash, newer);
         self.keys += 1;
         Noted::Added
     }
 
-    fn list(&self) -> Vec<Use> {
-        let of_instance = |(instance, uses): (&Arc<str>, &HashMap<KeyHash, SystemTime>)| {
-            let instance = Arc::clone(instance);
-            let list: Vec<Use> = uses
-                .iter()
-                .map(|(hash, at)| Use { instance: Arc::clone(&instance), hash: *hash, at: *at })
-                .collect();
-            list
-        };
-        self.newest.iter().flat_map(of_instance).collect()
+    fn list(&self, totals: &Totals) -> Vec<Use> {
+        let mut list = Vec::with_capacity(self.keys);
+        for (instance, uses) in &self.newest {
+            list.extend(uses.iter().map(|(hash, newest)| Use {
+                instance: Arc::clone(instance),
+                hash: *hash,
+                at: newest.at,
+                over: newest.over,
+                count: totals.of(instance, *hash),
+            }));
+        }
+        list
     }
 }
 
@@ -163,130 +246,4 @@ fn as_gauge(count: usize) -> i64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::future::ready;
-    use std::time::Duration;
-
-    use super::*;
-    use crate::keys::record::tests::record;
-    use crate::keys::{Answer, KeyRecord, Learned, Revocation};
-
-    /// Takes notes, or refuses to.
-    #[derive(Default)]
-    struct Notes {
-        down: Mutex<bool>,
-        written: Mutex<Vec<Use>>,
-    }
-
-    impl Notes {
-        fn answer(&self) -> Result<(), StoreError> {
-            if *lock(&self.down) { Err(StoreError::Timeout) } else { Ok(()) }
-        }
-
-        fn take(&self) -> Vec<(KeyHash, SystemTime)> {
-            let mut written: Vec<_> = std::mem::take(&mut *lock(&self.written))
-                .into_iter()
-                .map(|used| (used.hash, used.at))
-                .collect();
-            written.sort();
-            written
-        }
-    }
-
-    impl KeyStore for Notes {
-        fn find<'a>(&'a self, _: &'a str, _: &'a KeyHash) -> Answer<'a, Option<KeyRecord>> {
-            Box::pin(ready(Ok(None)))
-        }
-        fn learn<'a>(&'a self, _: &'a KeyRecord) -> Answer<'a, Learned> {
-            Box::pin(ready(Ok(Learned::Written)))
-        }
-        fn revoke<'a>(&'a self, _: &'a str, _: &'a str, _: Revocation) -> Answer<'a, Option<KeyHash>> {
-            Box::pin(ready(Ok(None)))
-        }
-        fn note_used<'a>(&'a self, uses: &'a [Use]) -> Answer<'a, ()> {
-            let answer = self.answer();
-            if answer.is_ok() {
-                lock(&self.written).extend(uses.iter().cloned());
-            }
-            Box::pin(ready(answer))
-        }
-        fn ping(&self) -> Answer<'_, ()> {
-            Box::pin(ready(self.answer()))
-        }
-        fn probe(&self) -> Answer<'_, ()> {
-            self.ping()
-        }
-    }
-
-    fn key(text: &str) -> ActiveKey {
-        ActiveKey::new(record(text)).expect("active")
-    }
-
-    fn at(seconds: u64) -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
-    }
-
-    fn usage() -> Arc<Usage> {
-        Usage::new(Arc::new(Metrics::new().expect("metrics")))
-    }
-
-    #[tokio::test]
-    async fn uses_of_all_workers_merge_to_the_newest_of_each_key() {
-        let (usage, store) = (usage(), Notes::default());
-        let (one, two) = (usage.shard(), usage.shard());
-        one.note(&key("a"), at(7));
-        one.note(&key("a"), at(5));
-        two.note(&key("a"), at(9));
-        two.note(&key("b"), at(1));
-        assert_eq!(usage.metrics.usage_pending.get(), 3);
-        assert_eq!(usage.flush(&store).await.expect("written"), 2);
-        let mut expected = vec![(KeyHash::of("a"), at(9)), (KeyHash::of("b"), at(1))];
-        expected.sort();
-        assert_eq!(store.take(), expected);
-        assert_eq!(usage.metrics.usage_pending.get(), 0);
-        assert_eq!(usage.flush(&store).await.expect("nothing to write"), 0);
-    }
-
-    #[tokio::test]
-    async fn a_flush_that_fails_is_made_up_for_by_the_next() {
-        let (usage, store) = (usage(), Notes::default());
-        let shard = usage.shard();
-        *lock(&store.down) = true;
-        shard.note(&key("a"), at(9));
-        usage.flush(&store).await.expect_err("the store is down");
-        assert_eq!((usage.metrics.usage_pending.get(), usage.metrics.store_up.get()), (1, 0));
-        shard.note(&key("a"), at(3));
-        *lock(&store.down) = false;
-        assert_eq!(usage.flush(&store).await.expect("written"), 1);
-        assert_eq!(store.take(), [(KeyHash::of("a"), at(9))]);
-        assert_eq!((usage.metrics.usage_pending.get(), usage.metrics.store_up.get()), (0, 1));
-    }
-
-    #[tokio::test]
-    async fn an_idle_gateway_still_knows_whether_its_store_is_up() {
-        let (usage, store) = (usage(), Notes::default());
-        usage.flush(&store).await.expect("nothing to write");
-        assert_eq!(usage.metrics.store_up.get(), 1);
-        *lock(&store.down) = true;
-        usage.flush(&store).await.expect("nothing to write");
-        assert_eq!(usage.metrics.store_up.get(), 0);
-    }
-
-    #[test]
-    fn a_full_shard_drops_new_keys_and_counts_them() {
-        let mut uses = Uses { keys: MOST_KEYS - 1, ..Uses::default() };
-        let home: Arc<str> = "home".into();
-        assert!(uses.note(&home, KeyHash::of("a"), at(1)) == Noted::Added);
-        assert!(uses.note(&home, KeyHash::of("b"), at(1)) == Noted::Dropped);
-        assert!(uses.note(&home, KeyHash::of("a"), at(2)) == Noted::Merged);
-    }
-
-    #[test]
-    fn the_same_key_at_two_instances_is_two_uses() {
-        let mut uses = Uses::default();
-        for instance in ["home", "away"] {
-            uses.note(&instance.into(), KeyHash::of("a"), at(1));
-        }
-        assert_eq!(uses.list().len(), 2);
-    }
-}
+mod tests;

@@ -47,6 +47,8 @@ pub enum Adoption {
     Unknown,
     /// The instance knows it, and refuses its owner.
     Refused(OwnerRefusal),
+    /// The instance was not asked on behalf of this caller: unknown for now, and not remembered.
+    Withheld,
 }
 
 /// Nothing could be concluded. Never means that a key is bad.

@@ -62,6 +62,10 @@ pub struct Metrics {
     pub connections: IntGaugeVec,
     /// `certificate_expiry_timestamp_seconds{listener}`: Unix time.
     pub certificate_expiry: IntGaugeVec,
+    /// `throttled_total{reason}`: how often each limit was felt. `address`, `key`: the limits of requests;
+    /// `bad_credential`: one more than allowed; `look_up`, `adoption`: not made for a penalised source;
+    /// `open_route`: a look-up not made on a route that needs no credential.
+    pub throttled: IntCounterVec,
     /// `access_log_dropped_total`: lines lost because the log could not keep up or be written.
     pub access_log_dropped: IntCounter,
 }
@@ -125,6 +129,7 @@ impl Metrics {
                 "When a listener's certificate ends, in Unix time",
                 "listener",
             )?,
+            throttled: counters(r, "throttled_total", "How often each limit was felt", &["reason"])?,
             access_log_dropped: counter(r, "access_log_dropped_total", "Access log lines that were lost")?,
         })
     }
@@ -221,7 +226,7 @@ mod tests {
     /// The names of all metrics, also of those without a series yet.
     fn names() -> BTreeSet<String> {
         let metrics = Metrics::new().expect("metrics");
-        for vec in [&metrics.requests, &metrics.auth, &metrics.key_cache] {
+        for vec in [&metrics.requests, &metrics.auth, &metrics.key_cache, &metrics.throttled] {
             let labels = vec.desc().first().map_or(0, |desc| desc.variable_labels.len());
             vec.with_label_values(&vec!["x"; labels]).inc();
         }

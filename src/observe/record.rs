@@ -111,6 +111,18 @@ pub enum Outcome {
     UnknownKey,
     /// An API key that was revoked.
     RevokedKey,
+    /// An API key whose time is over.
+    ExpiredKey,
+    /// An API key that an operator has disabled.
+    DisabledKey,
+    /// An API key used from an address that is not its own.
+    ForeignAddress,
+    /// An API key used for what it may not do.
+    OutOfScope,
+    /// A user whom an operator has blocked.
+    BlockedUser,
+    /// A session that was ended before its time.
+    EndedSession,
     /// The owner was deleted at the instance.
     AccountDeleted,
     /// The owner is suspended at the instance.
@@ -123,11 +135,13 @@ pub enum Outcome {
     StoreUnavailable,
     /// The instance could not say whose key it is.
     InstanceUnavailable,
+    /// A limit was reached: of its key, of its address, or of bad credentials.
+    RateLimited,
 }
 
 impl Outcome {
     /// How many there are.
-    pub(super) const COUNT: usize = Self::InstanceUnavailable as usize + 1;
+    pub(super) const COUNT: usize = Self::RateLimited as usize + 1;
 
     /// Its metric label.
     #[must_use]
@@ -141,12 +155,19 @@ impl Outcome {
             Self::MalformedKey => "malformed_key",
             Self::UnknownKey => "unknown_key",
             Self::RevokedKey => "revoked_key",
+            Self::ExpiredKey => "expired_key",
+            Self::DisabledKey => "disabled_key",
+            Self::ForeignAddress => "foreign_address",
+            Self::OutOfScope => "out_of_scope",
+            Self::BlockedUser => "blocked_user",
+            Self::EndedSession => "ended_session",
             Self::AccountDeleted => "account_deleted",
             Self::AccountSuspended => "account_suspended",
             Self::PlanRestricted => "plan_restricted",
             Self::RequestRefused => "request_refused",
             Self::StoreUnavailable => "store_unavailable",
             Self::InstanceUnavailable => "instance_unavailable",
+            Self::RateLimited => "rate_limited",
         }
     }
 }

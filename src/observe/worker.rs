@@ -114,12 +114,19 @@ mod tests {
         Outcome::MalformedKey,
         Outcome::UnknownKey,
         Outcome::RevokedKey,
+        Outcome::ExpiredKey,
+        Outcome::DisabledKey,
+        Outcome::ForeignAddress,
+        Outcome::OutOfScope,
+        Outcome::BlockedUser,
+        Outcome::EndedSession,
         Outcome::AccountDeleted,
         Outcome::AccountSuspended,
         Outcome::PlanRestricted,
         Outcome::RequestRefused,
         Outcome::StoreUnavailable,
         Outcome::InstanceUnavailable,
+        Outcome::RateLimited,
     ];
 
     fn settings(access_log: Option<AccessLogSettings>) -> Settings {

@@ -4,6 +4,7 @@
 //! by whoever waits for the response or reads its body, so a request crosses no channel to another task
 //! and wakes nobody but itself. Decides nothing about credentials, and changes no header.
 
+mod ask;
 mod error;
 mod exchange;
 mod link;
@@ -12,12 +13,13 @@ mod probe;
 
 use std::time::Duration;
 
+pub use ask::{AskError, ask};
 pub use error::ForwardError;
 pub use exchange::Exchange;
 use hyper::http::uri::Authority;
 pub use link::reach;
 pub use pool::Upstream;
-pub use probe::{Answer, Probe, ProbeError, probe};
+pub use probe::{Answer, Probe, probe};
 
 /// How to reach one instance.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,16 +5,13 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::client::conn::http1;
-use hyper::header::{ACCEPT, HOST, HeaderValue, STRICT_TRANSPORT_SECURITY};
+use http_body_util::Full;
+use hyper::header::{ACCEPT, HeaderValue, STRICT_TRANSPORT_SECURITY};
 use hyper::{Request, StatusCode, Uri};
-use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 
 use super::Settings;
+use super::ask::{AskError, connect, exchange, within};
 
 /// What an instance answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,84 +35,35 @@ pub struct Answer {
     pub strict_transport_security: bool,
 }
 
-/// Why there was no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum ProbeError {
-    /// No connection could be opened.
-    #[error("no connection: {0}")]
-    Connect(#[source] std::io::Error),
-    /// Opening the connection took too long.
-    #[error("no connection within {0:?}")]
-    ConnectTimeout(Duration),
-    /// The connection was open, but no answer came.
-    #[error("no answer within {0:?}")]
-    AnswerTimeout(Duration),
-    /// What came back is not HTTP, or broke off.
-    #[error("no HTTP answer: {0}")]
-    Http(#[source] hyper::Error),
-}
-
 /// However long an instance may think about ordinary requests, it answers these two at once.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-const MAX_CONTENT_BYTES: usize = 1 << 20;
 
 /// Connects and asks.
 ///
 /// # Errors
 /// When the instance cannot be reached or does not answer; an answer of any status is not an error.
-pub async fn probe(settings: &Settings) -> Result<Probe, ProbeError> {
+pub async fn probe(settings: &Settings) -> Result<Probe, AskError> {
     let begun = Instant::now();
     let stream = connect(settings).await?;
     let connected_in = begun.elapsed();
-    let health = ask(stream, settings, "/api/health").await?;
+    let health = question(stream, settings, "/api/health").await?;
     // A connection of its own: the first answer may have ended with `Connection: close`.
-    let status = ask(connect(settings).await?, settings, "/api/auth/status").await?;
+    let status = question(connect(settings).await?, settings, "/api/auth/status").await?;
     Ok(Probe { connected_in, health, status })
 }
 
-async fn connect(settings: &Settings) -> Result<TcpStream, ProbeError> {
-    let connecting = TcpStream::connect(settings.authority.as_str());
-    match timeout(settings.connect_timeout, connecting).await {
-        Ok(connected) => connected.map_err(ProbeError::Connect),
-        Err(_) => Err(ProbeError::ConnectTimeout(settings.connect_timeout)),
-    }
-}
-
-async fn ask(stream: TcpStream, settings: &Settings, path: &'static str) -> Result<Answer, ProbeError> {
-    let deadline = settings.response_timeout.min(ANSWER_TIMEOUT);
-    match timeout(deadline, exchange(stream, settings, path)).await {
-        Ok(answer) => answer,
-        Err(_) => Err(ProbeError::AnswerTimeout(deadline)),
-    }
-}
-
-async fn exchange(stream: TcpStream, settings: &Settings, path: &'static str) -> Result<Answer, ProbeError> {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(ProbeError::Http)?;
-    let driving = tokio::spawn(connection);
-    let mut request = Request::new(Empty::<Bytes>::new());
+async fn question(stream: TcpStream, settings: &Settings, path: &'static str) -> Result<Answer, AskError> {
+    let mut request = Request::new(Full::default());
     *request.uri_mut() = Uri::from_static(path);
-    let headers = request.headers_mut();
-    if let Ok(host) = HeaderValue::from_str(settings.authority.as_str()) {
-        headers.insert(HOST, host);
-    }
-    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-    let response = sender.send_request(request).await.map_err(ProbeError::Http);
-    let answer = match response {
-        Ok(response) => {
-            let (head, body) = response.into_parts();
-            let content = Limited::new(body, MAX_CONTENT_BYTES).collect().await;
-            let content = content.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-            Ok(Answer {
-                status: head.status,
-                json_object: serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&content)
-                    .is_ok(),
-                strict_transport_security: head.headers.contains_key(STRICT_TRANSPORT_SECURITY),
-            })
-        }
-        Err(error) => Err(error),
-    };
-    driving.abort();
-    answer
+    request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
+    let deadline = settings.response_timeout.min(ANSWER_TIMEOUT);
+    let response = within(deadline, exchange(stream, settings, request)).await?;
+    let json = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(response.body());
+    Ok(Answer {
+        status: response.status(),
+        json_object: json.is_ok(),
+        strict_transport_security: response.headers().contains_key(STRICT_TRANSPORT_SECURITY),
+    })
 }
 
 #[cfg(test)]
@@ -176,7 +124,7 @@ mod tests {
     #[tokio::test(flavor = "current_thread")]
     async fn what_does_not_speak_http_is_an_error() {
         let address = answering("SSH-2.0-OpenSSH\r\n").await;
-        assert!(matches!(probe(&settings(&address)).await, Err(ProbeError::Http(_))));
+        assert!(matches!(probe(&settings(&address)).await, Err(AskError::Http(_))));
     }
 
     #[tokio::test(flavor = "current_thread")]
@@ -184,6 +132,6 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");
         let address = listener.local_addr().expect("address").to_string();
         drop(listener);
-        assert!(matches!(probe(&settings(&address)).await, Err(ProbeError::Connect(_))));
+        assert!(matches!(probe(&settings(&address)).await, Err(AskError::Connect(_))));
     }
 }

@@ -23,7 +23,7 @@ struct Bench {
 impl Bench {
     async fn new() -> Self {
         let upstream = Recorder::start().await;
-        let gateway = Gateway::in_front_of(upstream.address()).await;
+        let gateway = Setup::of(upstream.address()).with("limits: { bad_credentials: off }").start().await;
         Self { upstream, gateway }
     }
 

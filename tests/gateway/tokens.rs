@@ -7,7 +7,7 @@ use crate::support::{EVERY_WAY, Gateway, Instance, Recorder, Request, Setup, jwt
 
 async fn bench() -> (Recorder, Gateway) {
     let upstream = Recorder::start().await;
-    let gateway = Gateway::in_front_of(upstream.address()).await;
+    let gateway = Setup::of(upstream.address()).with("limits: { bad_credentials: off }").start().await;
     (upstream, gateway)
 }
 

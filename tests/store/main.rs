@@ -9,100 +9,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use openbin_gateway::keys::audit::{Action, Actor, Entry, Event, Head, Role};
 use openbin_gateway::keys::{
-    Issuer, KeyHash, KeyRecord, KeyStore, Learned, RedisUrl, Revocation, RevokedBy, StoreError,
-    StoreSettings, Use, open,
+    AddressFamily, Admission, Amended, Amendment, Day, Ending, Issuer, KeyHash, KeyRecord, Learned, Ledger,
+    Page, Policy, Query, RedisUrl, Revocation, RevokedBy, StoreError, StoreSettings, Use, open,
 };
+
+use backend::{Backend, Folder, raw, redis};
 use redis_server::RedisServer;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A store with the means to look behind it.
-struct Backend {
-    store: Arc<dyn KeyStore>,
-    behind: Behind,
-}
-
-enum Behind {
-    Embedded(Folder),
-    Redis(RedisServer),
-}
-
-impl Backend {
-    async fn embedded() -> Self {
-        let folder = Folder::new();
-        let store = open(&StoreSettings::Embedded { path: folder.file() }).await.expect("a store");
-        Self { store, behind: Behind::Embedded(folder) }
-    }
-
-    async fn redis() -> Self {
-        let server = RedisServer::start();
-        Self { store: redis(&server.url(), TIMEOUT).await, behind: Behind::Redis(server) }
-    }
-
-    /// Spoils the record of this key.
-    async fn damage(&self, record: &KeyRecord) {
-        match &self.behind {
-            Behind::Embedded(folder) => {
-                let db = rusqlite::Connection::open(folder.file()).expect("the file");
-                let changed = db
-                    .execute("UPDATE keys SET issuer = 'nobody' WHERE hash = ?1", [record.hash.as_bytes()])
-                    .expect("an update");
-                assert_eq!(changed, 1);
-            }
-            Behind::Redis(server) => {
-                let name = format!("ns:key:{}:{}", record.instance, record.hash);
-                let () = raw(server, redis::cmd("HSET").arg(name).arg("issuer").arg("nobody")).await;
-            }
-        }
-    }
-
-    /// How many entries the store has, of whatever kind.
-    async fn entries(&self) -> i64 {
-        match &self.behind {
-            Behind::Embedded(folder) => {
-                let db = rusqlite::Connection::open(folder.file()).expect("the file");
-                let count = "SELECT (SELECT count(*) FROM keys) + (SELECT count(*) FROM tombstones)";
-                db.query_row(count, [], |row| row.get(0)).expect("a count")
-            }
-            Behind::Redis(server) => raw(server, &mut redis::cmd("DBSIZE")).await,
-        }
-    }
-}
-
-async fn redis(url: &str, timeout: Duration) -> Arc<dyn KeyStore> {
-    let url = RedisUrl::new(url.to_owned());
-    open(&StoreSettings::Redis { url, namespace: "ns".to_owned(), timeout }).await.expect("a store")
-}
-
-async fn raw<T: redis::FromRedisValue>(server: &RedisServer, command: &mut redis::Cmd) -> T {
-    let client = redis::Client::open(server.url()).expect("a URL");
-    let mut connection = client.get_multiplexed_async_connection().await.expect("a connection");
-    command.query_async(&mut connection).await.expect("an answer")
-}
-
-/// A folder of a test's own, gone with it.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let name = format!("gateway-store-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&path).expect("a folder");
-        Self(path)
-    }
-
-    fn file(&self) -> PathBuf {
-        self.0.join("gateway.db")
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000 + seconds)
@@ -120,64 +36,163 @@ fn record(key: &str) -> KeyRecord {
         issuer: Issuer::Openbin,
         created_at: Some(at(0)),
         last_used_at: None,
+        last_used_over: None,
+        policy: Policy::default(),
         revoked: None,
     }
 }
 
 fn operator(seconds: u64) -> Revocation {
-    Revocation { at: at(seconds), by: RevokedBy::Operator }
+    Revocation::new(at(seconds), RevokedBy::Operator)
+}
+
+fn event(action: Action) -> Event {
+    let actor = Actor { role: Role::Operator, name: Some("ann".to_owned()), address: None };
+    Event::new(at(0), &actor, action)
 }
 
 async fn found(backend: &Backend, record: &KeyRecord) -> Option<KeyRecord> {
-    backend.store.find(&record.instance, &record.hash).await.expect("an answer")
+    backend.store().find(&record.instance, &record.hash).await.expect("an answer")
+}
+
+async fn try_to_learn(store: &dyn Ledger, record: &KeyRecord) -> Result<Learned, StoreError> {
+    store.learn(record, Admission { most: None, event: &event(Action::KeyLearned) }).await
 }
 
 async fn learn(backend: &Backend, record: &KeyRecord) -> Learned {
-    backend.store.learn(record).await.expect("an answer")
+    try_to_learn(&**backend.store(), record).await.expect("an answer")
+}
+
+async fn try_to_revoke(
+    store: &dyn Ledger,
+    instance: &str,
+    id: &str,
+    revocation: Revocation,
+) -> Result<Vec<KeyHash>, StoreError> {
+    let (event, tell) = (event(Action::KeyRevoked), false);
+    store.revoke(Ending { instance, id, revocation: &revocation, tell, event: &event }).await
+}
+
+async fn revoke(backend: &Backend, id: &str, revocation: Revocation) -> Vec<KeyHash> {
+    try_to_revoke(&**backend.store(), "home", id, revocation).await.expect("revoked")
+}
+
+async fn amend(backend: &Backend, hash: &KeyHash, from: &Policy, to: &Policy) -> Amended {
+    let event = event(Action::PolicyChanged);
+    let amendment = Amendment { instance: "home", hash, from, to, event: &event };
+    backend.store().amend(amendment).await.expect("an answer")
+}
+
+fn use_of(record: &KeyRecord, seconds: u64) -> Use {
+    let (instance, over) = (record.instance.clone(), AddressFamily::Ipv6);
+    Use { instance, hash: record.hash, at: at(seconds), over, count: 1 }
 }
 
 async fn used(backend: &Backend, record: &KeyRecord, seconds: u64) {
-    let used = Use { instance: record.instance.clone(), hash: record.hash, at: at(seconds) };
-    backend.store.note_used(&[used]).await.expect("noted");
+    backend.store().note_used("r1", &[use_of(record, seconds)]).await.expect("noted");
 }
 
+/// Walks the audit chain from its start to its end as it was written down, in short portions.
+async fn chain(backend: &Backend) -> Result<Vec<Entry>, String> {
+    let (store, mut head, mut entries) = (backend.store(), Head::start(), Vec::new());
+    loop {
+        let links = store.links(head.seq, 3).await.expect("links");
+        assert!(links.len() <= 3);
+        if links.is_empty() {
+            break;
+        }
+        for link in links {
+            entries.push(head.advance(&link).map_err(|broken| broken.to_string())?);
+        }
+    }
+    let end = store.head().await.expect("the end");
+    if end == head { Ok(entries) } else { Err(format!("it ends at {}, not at {}", head.seq, end.seq)) }
+}
+
+mod backend;
+
+mod audit;
+mod lists;
 mod rules;
+mod terms;
+mod upkeep;
 
 macro_rules! suite {
-    ($($rule:ident)*) => {
+    ($($file:ident: $($rule:ident)*;)*) => {
         mod embedded {
-            $(#[tokio::test]
+            $($(#[tokio::test]
             async fn $rule() {
-                super::rules::$rule(&super::Backend::embedded().await).await;
-            })*
+                super::$file::$rule(&mut super::Backend::embedded().await).await;
+            })*)*
         }
         mod redis_server_suite {
-            $(#[tokio::test]
+            $($(#[tokio::test]
             async fn $rule() {
-                super::rules::$rule(&super::Backend::redis().await).await;
-            })*
+                super::$file::$rule(&mut super::Backend::redis().await).await;
+            })*)*
         }
     };
 }
 
 suite! {
-    a_learned_key_is_found_as_it_was_written
-    a_known_record_stays_as_it_is
-    a_revoked_key_is_found_revoked
-    the_first_revocation_stays
-    a_key_revoked_before_it_is_known_is_learned_as_revoked
-    a_revoked_key_never_comes_back
-    all_keys_with_the_same_id_are_revoked
-    a_record_that_is_learned_revoked_buries_its_id
-    learning_and_revoking_at_once_always_ends_revoked
-    last_use_only_moves_forward
-    many_uses_are_written_together
-    a_use_of_an_unknown_key_is_passed_over
-    instances_do_not_see_each_others_keys
-    a_record_that_cannot_be_read_is_an_error
-    a_probe_leaves_nothing_behind
+    rules:
+        a_learned_key_is_found_as_it_was_written
+        a_known_record_stays_as_it_is
+        a_revoked_key_is_found_revoked
+        the_first_revocation_stays
+        a_key_revoked_before_it_is_known_is_learned_as_revoked
+        a_revoked_key_never_comes_back
+        all_keys_with_the_same_id_are_revoked
+        a_record_that_is_learned_revoked_buries_its_id
+        learning_and_revoking_at_once_always_ends_revoked
+        instances_do_not_see_each_others_keys
+        a_record_that_cannot_be_read_is_an_error
+        a_probe_leaves_nothing_behind;
+    terms:
+        a_policy_survives_as_it_was_written
+        a_policy_is_changed_only_from_what_it_was_thought_to_be
+        of_two_who_change_a_policy_at_once_one_succeeds
+        an_owner_has_no_more_keys_than_they_may_have
+        revoked_keys_do_not_count
+        many_at_once_never_exceed_what_an_owner_may_have
+        last_use_only_moves_forward
+        many_uses_are_written_together
+        a_use_of_an_unknown_key_is_passed_over
+        days_are_sums_over_replicas_and_only_grow;
+    lists:
+        the_newest_key_comes_first_and_equal_times_have_an_order
+        portions_follow_each_other_without_gap_or_repetition
+        a_key_without_a_time_is_listed_when_it_came_to_be_known
+        only_what_is_asked_for_is_listed
+        a_list_by_standing_follows_every_change
+        a_search_ignores_case_in_every_alphabet
+        a_search_finds_what_is_in_any_field_and_nothing_else
+        a_rare_key_is_found_among_thousands
+        all_keys_with_an_id_are_found;
+    upkeep:
+        a_block_stays_until_it_is_lifted
+        a_block_takes_the_place_of_an_earlier_one
+        a_block_that_is_over_is_forgotten
+        an_errand_is_given_out_once_until_its_time_comes_again
+        an_errand_never_goes_to_two
+        the_longest_due_errand_comes_first
+        a_settled_errand_is_as_it_was_settled
+        an_errand_takes_the_place_of_an_earlier_one
+        an_instance_is_told_once_of_a_key_that_it_issued
+        nobody_is_told_of_a_key_that_the_gateway_issued
+        errands_and_blocks_survive_a_restart;
+    audit:
+        every_change_is_one_entry_in_order
+        what_changes_nothing_is_not_written_down
+        a_key_that_outlived_its_tombstone_is_revoked_with_an_entry
+        two_processes_at_once_write_one_whole_chain
+        the_same_event_seen_twice_is_two_entries
+        a_chain_goes_on_after_a_restart
+        an_edited_entry_is_found
+        an_entry_that_was_taken_out_is_found;
 }
 
+mod large;
 mod only_embedded;
-
 mod only_redis;
+mod proxy;

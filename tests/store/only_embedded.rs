@@ -13,16 +13,17 @@ async fn refusal(path: PathBuf) -> String {
 #[tokio::test]
 async fn what_was_written_is_there_after_the_store_is_dropped_and_opened_again() {
     let folder = Folder::new();
-    let settings = StoreSettings::Embedded { path: folder.file() };
     let record = record("a");
     {
-        let store = open(&settings).await.expect("a store");
-        store.learn(&record).await.expect("learned");
+        let store = open(&folder.settings()).await.expect("a store");
+        try_to_learn(&*store, &record).await.expect("learned");
         // Nobody waits for this one.
-        let mut asked = store.revoke("home", &record.id, operator(1));
+        let (revocation, event) = (operator(1), event(Action::KeyRevoked));
+        let (revocation, id, event) = (&revocation, &*record.id, &event);
+        let mut asked = store.revoke(Ending { instance: "home", id, revocation, tell: false, event });
         assert!(futures_util::poll!(&mut asked).is_pending());
     }
-    let store = open(&settings).await.expect("the store again");
+    let store = open(&folder.settings()).await.expect("the store again");
     let found = store.find("home", &record.hash).await.expect("an answer").expect("a record");
     assert_eq!(found.revoked, Some(operator(1)));
 }
@@ -30,8 +31,8 @@ async fn what_was_written_is_there_after_the_store_is_dropped_and_opened_again()
 #[tokio::test]
 async fn only_the_owner_may_read_the_files() {
     let folder = Folder::new();
-    let store = open(&StoreSettings::Embedded { path: folder.file() }).await.expect("a store");
-    store.learn(&record("a")).await.expect("learned");
+    let store = open(&folder.settings()).await.expect("a store");
+    try_to_learn(&*store, &record("a")).await.expect("learned");
     let mut files = 0;
     for file in std::fs::read_dir(&folder.0).expect("the folder") {
         let file = file.expect("a file");
@@ -45,13 +46,12 @@ async fn only_the_owner_may_read_the_files() {
 #[tokio::test]
 async fn a_second_process_is_told_that_the_file_is_in_use() {
     let folder = Folder::new();
-    let settings = StoreSettings::Embedded { path: folder.file() };
-    let store = open(&settings).await.expect("a store");
-    let Err(error) = open(&settings).await else { panic!("it opened twice") };
+    let store = open(&folder.settings()).await.expect("a store");
+    let Err(error) = open(&folder.settings()).await else { panic!("it opened twice") };
     assert!(matches!(error, StoreError::InUse(_)), "{error:?}");
     assert!(error.to_string().contains("gateway.db"), "{error}");
     drop(store);
-    open(&settings).await.expect("free again");
+    open(&folder.settings()).await.expect("free again");
 }
 
 #[tokio::test]
@@ -91,7 +91,7 @@ async fn a_file_of_something_else_is_refused_and_left_alone() {
 #[tokio::test]
 async fn a_file_of_a_newer_version_is_refused() {
     let folder = Folder::new();
-    drop(open(&StoreSettings::Embedded { path: folder.file() }).await.expect("a store"));
+    drop(open(&folder.settings()).await.expect("a store"));
     let db = rusqlite::Connection::open(folder.file()).expect("the file");
     db.pragma_update(None, "user_version", 99).expect("a version");
     drop(db);
@@ -102,10 +102,9 @@ async fn a_file_of_a_newer_version_is_refused() {
 #[tokio::test]
 async fn a_damaged_file_is_refused() {
     let folder = Folder::new();
-    let settings = StoreSettings::Embedded { path: folder.file() };
-    let store = open(&settings).await.expect("a store");
+    let store = open(&folder.settings()).await.expect("a store");
     for n in 0..200 {
-        store.learn(&record(&n.to_string())).await.expect("learned");
+        try_to_learn(&*store, &record(&n.to_string())).await.expect("learned");
     }
     drop(store);
     let mut bytes = std::fs::read(folder.file()).expect("the file");

@@ -1,5 +1,8 @@
 //! What only a Redis server can get wrong.
 
+use openbin_gateway::keys::block::{Block, Subject};
+
+use super::proxy::Proxy;
 use super::*;
 
 const SHORT: Duration = Duration::from_millis(500);
@@ -10,7 +13,7 @@ const SLACK: Duration = Duration::from_millis(500);
 async fn a_server_that_went_away_is_an_error_in_time_and_works_again_when_it_is_back() {
     let mut server = RedisServer::start();
     let store = redis(&server.url(), SHORT).await;
-    store.learn(&record("a")).await.expect("learned");
+    try_to_learn(&*store, &record("a")).await.expect("learned");
     server.stop();
     for _ in 0..3 {
         let asked = Instant::now();
@@ -21,7 +24,7 @@ async fn a_server_that_went_away_is_an_error_in_time_and_works_again_when_it_is_
     }
     server.restart();
     assert_eq!(store.find("home", &record("a").hash).await.expect("an answer"), None);
-    assert_eq!(store.learn(&record("a")).await.expect("learned"), Learned::Written);
+    assert_eq!(try_to_learn(&*store, &record("a")).await.expect("learned"), Learned::Written);
 }
 
 #[tokio::test]
@@ -30,7 +33,7 @@ async fn a_server_that_was_restarted_meanwhile_is_not_noticed() {
     let store = redis(&server.url(), TIMEOUT).await;
     store.ping().await.expect("an answer");
     server.restart();
-    assert_eq!(store.learn(&record("a")).await.expect("learned"), Learned::Written);
+    assert_eq!(try_to_learn(&*store, &record("a")).await.expect("learned"), Learned::Written);
 }
 
 #[tokio::test]
@@ -95,7 +98,7 @@ async fn a_wrong_password_is_refused_without_being_shown() {
 
 #[tokio::test]
 async fn an_acl_user_needs_only_the_gateways_names_and_commands() {
-    let acl = "ann on >pa%ss ~ns:* -@all +@connection +@read +@write +@scripting";
+    let acl = "ann on >pa%ss ~{ns}:* -@all +@connection +@read +@write +@scripting";
     let mut arguments = vec!["--user"];
     arguments.extend(acl.split(' '));
     let server = RedisServer::start_with(&arguments);
@@ -106,7 +109,7 @@ async fn an_acl_user_needs_only_the_gateways_names_and_commands() {
 #[tokio::test]
 async fn an_acl_that_forbids_writing_is_found_by_the_probe() {
     let server =
-        RedisServer::start_with(&["--user", "ann", "on", ">s3cret", "~ns:*", "+@read", "+@connection"]);
+        RedisServer::start_with(&["--user", "ann", "on", ">s3cret", "~{ns}:*", "+@read", "+@connection"]);
     let url = format!("redis://ann:s3cret@127.0.0.1:{}/0", server.port());
     let store = redis(&url, TIMEOUT).await;
     store.ping().await.expect("an answer");
@@ -120,9 +123,10 @@ async fn an_entry_of_the_wrong_kind_is_an_error_and_not_an_unknown_key() {
     let server = RedisServer::start();
     let store = redis(&server.url(), TIMEOUT).await;
     let record = record("a");
-    let name = format!("ns:key:home:{}", record.hash);
+    let name = format!("{{ns}}:key:home:{}", record.hash);
     let () = raw(&server, redis::cmd("SET").arg(name).arg("text")).await;
-    for answer in [store.find("home", &record.hash).await.map(|_| ()), store.learn(&record).await.map(|_| ())]
+    for answer in
+        [store.find("home", &record.hash).await.map(|_| ()), try_to_learn(&*store, &record).await.map(|_| ())]
     {
         assert!(matches!(answer, Err(StoreError::Corrupt(_))), "{answer:?}");
     }
@@ -133,11 +137,10 @@ async fn noting_a_use_does_not_touch_the_record() {
     let server = RedisServer::start();
     let store = redis(&server.url(), TIMEOUT).await;
     let record = record("a");
-    store.learn(&record).await.expect("learned");
-    let name = format!("ns:key:home:{}", record.hash);
+    try_to_learn(&*store, &record).await.expect("learned");
+    let name = format!("{{ns}}:key:home:{}", record.hash);
     let before: Vec<u8> = raw(&server, redis::cmd("DUMP").arg(&name)).await;
-    let used = Use { instance: "home".into(), hash: record.hash, at: at(5) };
-    store.note_used(&[used]).await.expect("noted");
+    store.note_used("r1", &[use_of(&record, 5)]).await.expect("noted");
     let after: Vec<u8> = raw(&server, redis::cmd("DUMP").arg(&name)).await;
     assert_eq!(before, after);
 }
@@ -165,7 +168,7 @@ async fn the_documented_rights_are_enough_and_each_is_needed() {
     let manual = include_str!("../../docs/operations.md");
     let line = manual.lines().find(|line| line.starts_with("ACL SETUSER")).expect("the documented rights");
     let words: Vec<String> = line
-        .replace("openbin-gateway:*", "ns:*")
+        .replace("{openbin-gateway}", "{ns}")
         .replace("PASSWORD", "right-password")
         .split_whitespace()
         .skip(1)
@@ -188,4 +191,106 @@ async fn the_documented_rights_are_enough_and_each_is_needed() {
         let () =
             raw(&server, redis::cmd("ACL").arg("SETUSER").arg("gateway").arg(format!("+{command}"))).await;
     }
+}
+
+/// Does something once more than its answer arrives.
+async fn with_a_lost_answer<T>(proxy: &Proxy, store: &dyn Ledger, change: impl Future<Output = T>) -> T {
+    store.ping().await.expect("a connection that is kept");
+    proxy.lose_an_answer();
+    let answer = change.await;
+    assert!(proxy.has_lost_it());
+    answer
+}
+
+#[tokio::test]
+async fn a_change_whose_answer_was_lost_is_done_once_and_answered_as_if_nothing_had_happened() {
+    let server = RedisServer::start();
+    let proxy = Proxy::to(&server, Duration::ZERO).await;
+    let (store, record) = (redis(&proxy.url(), TIMEOUT).await, record("a"));
+    let (policy, event) = (Policy { disabled: true, ..Policy::default() }, event(Action::UserBlocked));
+    let learned = with_a_lost_answer(&proxy, &*store, try_to_learn(&*store, &record)).await;
+    assert_eq!(learned.expect("learned"), Learned::Written);
+    let (from, to, hash) = (&record.policy, &policy, &record.hash);
+    let amendment = Amendment { instance: "home", hash, from, to, event: &event };
+    let amended = with_a_lost_answer(&proxy, &*store, store.amend(amendment)).await;
+    assert_eq!(amended.expect("an answer"), Amended::Done);
+    let revoking = try_to_revoke(&*store, "home", &record.id, operator(1));
+    assert_eq!(with_a_lost_answer(&proxy, &*store, revoking).await.expect("revoked"), [record.hash]);
+    let buried = KeyRecord { id: record.id.clone(), ..super::record("b") };
+    let learned = with_a_lost_answer(&proxy, &*store, try_to_learn(&*store, &buried)).await;
+    assert_eq!(learned.expect("learned"), Learned::Revoked);
+    let subject = Subject::User("ann".to_owned());
+    let (instance, user) = ("home".to_owned(), subject.clone());
+    let block = Block { instance, subject, at: at(0), until: None, why: None };
+    with_a_lost_answer(&proxy, &*store, store.block(&block, &event)).await.expect("blocked");
+    let lifted = with_a_lost_answer(&proxy, &*store, store.unblock("home", &user, &event)).await;
+    assert!(lifted.expect("an answer"));
+    with_a_lost_answer(&proxy, &*store, store.record(&event)).await.expect("written");
+    let links = store.links(0, 100).await.expect("links");
+    let mut head = Head::start();
+    links.iter().for_each(|link| drop(head.advance(link).expect("a whole chain")));
+    assert_eq!((links.len(), head), (7, store.head().await.expect("the end")));
+}
+
+#[tokio::test]
+async fn a_gateway_far_away_is_not_kept_out_by_one_that_writes_all_the_time() {
+    let server = RedisServer::start();
+    let proxy = Proxy::to(&server, Duration::from_millis(10)).await;
+    let (near, far) = (redis(&server.url(), TIMEOUT).await, redis(&proxy.url(), TIMEOUT).await);
+    let busy = async {
+        loop {
+            near.record(&event(Action::AdminRefused)).await.expect("written");
+        }
+    };
+    let revoking = async {
+        for number in 0..5 {
+            let id = number.to_string();
+            try_to_revoke(&*far, "home", &id, operator(1)).await.expect("its turn comes");
+        }
+    };
+    tokio::select! { () = busy => {}, () = revoking => {} }
+    let written = near.head().await.expect("the end").seq;
+    assert!(written > 50, "{written}: the other was not busy");
+}
+
+#[tokio::test]
+async fn many_changes_at_a_hanging_server_all_fail_in_time_and_work_again_when_it_goes_on() {
+    let server = RedisServer::start();
+    let store = redis(&server.url(), SHORT).await;
+    store.ping().await.expect("an answer");
+    server.suspend();
+    let asked = Instant::now();
+    let records: Vec<_> = (0..100).map(|number| record(&number.to_string())).collect();
+    let learning = records.iter().map(|record| try_to_learn(&*store, record));
+    let answers = futures_util::future::join_all(learning).await;
+    assert!(answers.iter().all(|answer| matches!(answer, Err(StoreError::Timeout))));
+    assert!(asked.elapsed() < SHORT + SLACK, "{:?}", asked.elapsed());
+    server.resume();
+    assert_eq!(try_to_learn(&*store, &record("new")).await.expect("learned"), Learned::Written);
+}
+
+#[tokio::test]
+async fn gateways_with_different_namespaces_do_not_see_each_other() {
+    let server = RedisServer::start();
+    let store = redis(&server.url(), TIMEOUT).await;
+    try_to_learn(&*store, &record("a")).await.expect("learned");
+    let (url, namespace) = (RedisUrl::new(server.url()), "ns:2".to_owned());
+    let other = open(&StoreSettings::Redis { url, namespace, timeout: TIMEOUT }).await.expect("a store");
+    assert_eq!(other.find("home", &record("a").hash).await.expect("an answer"), None);
+    let page = other.list(&Query { limit: 1, ..Query::default() }, at(0)).await.expect("a page");
+    assert_eq!((page.records.len(), other.head().await.expect("the end")), (0, Head::start()));
+}
+
+#[tokio::test]
+async fn all_that_belongs_together_lies_in_one_slot_of_a_cluster() {
+    let folder = Folder::new();
+    let directory = folder.0.to_string_lossy();
+    let server = RedisServer::start_with(&["--cluster-enabled", "yes", "--dir", &directory]);
+    let () = raw(&server, redis::cmd("CLUSTER").arg("ADDSLOTSRANGE").arg(0).arg(16_383)).await;
+    let store = redis(&server.url(), TIMEOUT).await;
+    let mut state = String::new();
+    while !state.contains("cluster_state:ok") {
+        state = raw(&server, redis::cmd("CLUSTER").arg("INFO")).await;
+    }
+    store.probe().await.expect("all works in a cluster");
 }

@@ -62,6 +62,11 @@ impl Request {
         Self::new("DELETE", target)
     }
 
+    pub fn method(mut self, method: &str) -> Self {
+        method.clone_into(&mut self.method);
+        self
+    }
+
     pub fn host(mut self, host: &str) -> Self {
         host.clone_into(&mut self.host);
         self

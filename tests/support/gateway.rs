@@ -46,7 +46,21 @@ impl Gateway {
 
     /// Sends a request to the admin listener.
     pub async fn ask_admin(&self, target: &str) -> Response {
-        Request::get(target).to(self.admin).await
+        let request = Request::get(target);
+        let request = match self.setup.admin_token() {
+            Some(token) => request.bearer(&token),
+            None => request,
+        };
+        request.to(self.admin).await
+    }
+
+    /// Calls the admin API with the token that a gateway with an embedded store made for itself.
+    pub async fn call(&self, method: &str, path: &str, content: &Value) -> Response {
+        let token = std::fs::read_to_string(self.setup.directory().join("gateway.db.admin-token"));
+        let token = self.setup.admin_token().unwrap_or_else(|| token.expect("the gateway's own token"));
+        let content = if content.is_null() { String::new() } else { content.to_string() };
+        let request = Request::post(&format!("/admin/api/v1{path}"), content).method(method);
+        request.bearer(token.trim()).to(self.admin).await
     }
 
     /// What `/metrics` says now.

@@ -3,7 +3,7 @@
 //!
 //! Nothing here knows the inside of the gateway; it is driven through its command line, its files and
 //! its sockets only. Each file of tests uses a part of this, so what one of them leaves unused is no mistake.
-#![allow(dead_code, missing_docs)]
+#![allow(dead_code, missing_docs, unused_imports)]
 
 pub mod certificate;
 pub mod client;

@@ -107,13 +107,22 @@ impl OpenBin {
     /// Starts a double; when this returns it accepts connections.
     pub fn start(options: Options) -> Self {
         let sample = Sample::new(options.sample);
-        let listener = std::net::TcpListener::bind(options.address).expect("a free address");
+        Self::serve(sample, options.address, options.keep_alive, options.faults)
+    }
+
+    /// Starts an inventory again that a double had before, at this address.
+    pub fn start_with(sample: Sample, address: SocketAddr) -> Self {
+        let Options { keep_alive, faults, .. } = Options::default();
+        Self::serve(sample, address, keep_alive, faults)
+    }
+
+    fn serve(sample: Sample, address: SocketAddr, keep_alive: Duration, faults: Faults) -> Self {
+        let listener = std::net::TcpListener::bind(address).expect("a free address");
         listener.set_nonblocking(true).expect("a listener that does not block");
         let address = listener.local_addr().expect("an address");
-        let shared = Arc::new(Shared { faults: Mutex::new(options.faults), ..Shared::default() });
+        let shared = Arc::new(Shared { faults: Mutex::new(faults), ..Shared::default() });
         let (stop, stopped) = oneshot::channel();
-        let server =
-            Server { sample: sample.clone(), shared: Arc::clone(&shared), keep_alive: options.keep_alive };
+        let server = Server { sample: sample.clone(), shared: Arc::clone(&shared), keep_alive };
         let thread = std::thread::spawn(move || {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");

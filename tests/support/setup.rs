@@ -15,6 +15,9 @@ use super::{certificate, jwt};
 /// The host names that the tests' certificate is good for.
 pub const NAMES: [&str; 4] = ["localhost", "127.0.0.1", "bins.example.com", "tools.example.com"];
 
+const NO_TOKEN: &str = "address: 127.0.0.1:0";
+const ADMIN_TOKEN: &str = "canary-admin-token-5a4b3c2d1e0f";
+
 /// What a gateway is started with. Can start several, one after the other or beside each other.
 #[derive(Debug, Clone)]
 pub struct Setup {
@@ -82,7 +85,7 @@ impl Setup {
             directory: Arc::new(tempfile::tempdir().expect("directory")),
             instances,
             store: None,
-            admin: "address: 127.0.0.1:0".to_owned(),
+            admin: NO_TOKEN.to_owned(),
             lines: Vec::new(),
             environment: Vec::new(),
         }
@@ -94,10 +97,19 @@ impl Setup {
         self
     }
 
-    /// Keeps keys in Redis instead of the embedded store.
+    /// Keeps keys in Redis instead of the embedded store. The admin API then has a token of its own.
     pub fn in_redis(mut self, url: &str) -> Self {
         self.store = Some(format!("{{ kind: redis, url: '{url}' }}"));
+        if self.admin == NO_TOKEN {
+            self.file("admin.token", ADMIN_TOKEN);
+            self.admin = format!("{NO_TOKEN}, token_file: admin.token");
+        }
         self
+    }
+
+    /// The token of the admin API, where it is not the gateway's own.
+    pub fn admin_token(&self) -> Option<String> {
+        self.admin.contains("token_file: admin.token").then(|| ADMIN_TOKEN.to_owned())
     }
 
     /// What stands under `admin`, as a flow mapping without braces.

@@ -49,12 +49,15 @@ fn instance<'a>(field: Field<'a>, only: bool) -> Instance<'a> {
     let upstream = connection(&section.field("connection"), authority);
     let jwt_secrets = jwt_secrets(&section);
     let key_issuer = key_issuer(&section.field("key_issuer"));
+    let yes_or_no = [("true", true), ("false", false)];
+    let end_sessions = section.field("logout_ends_session").choice(&yes_or_no, true);
     let cors = section.field("cors_origin").parsed("an origin such as https://bins.example.com", origin);
     section.finish();
     let settings = match (name, upstream, jwt_secrets) {
         (Some(name), Some(upstream), Some(jwt_secrets)) => {
             let auth = auth::Settings { jwt_secrets };
-            Some(InstanceSettings { name, hosts: hosts.clone(), upstream, auth, key_issuer, cors })
+            let hosts = hosts.clone();
+            Some(InstanceSettings { name, hosts, upstream, auth, key_issuer, end_sessions, cors })
         }
         _ => None,
     };
@@ -157,11 +160,7 @@ fn jwt_secrets(section: &Section<'_>) -> Option<Vec<Secret>> {
 }
 
 fn key_issuer(field: &Field<'_>) -> Issuer {
-    let issuer = field.choice(&[("openbin", Issuer::Openbin), ("gateway", Issuer::Gateway)], Issuer::Openbin);
-    if issuer == Issuer::Gateway {
-        field.wrong("key_issuer: gateway is not available in this version", "use openbin");
-    }
-    issuer
+    field.choice(&[("openbin", Issuer::Openbin), ("gateway", Issuer::Gateway)], Issuer::Openbin)
 }
 
 /// RFC 6454 §6.2: scheme, host and perhaps a port, nothing behind.

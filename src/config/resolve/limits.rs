@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::small;
+use crate::auth::LimitSettings;
 use crate::config::read::Field;
+use crate::config::scalar::shown;
+use crate::keys::Rate;
 use crate::server::Timeouts;
 
 pub(super) struct Limits {
@@ -12,6 +15,7 @@ pub(super) struct Limits {
     pub(super) max_header_bytes: usize,
     pub(super) max_headers: usize,
     pub(super) max_concurrent_streams: u32,
+    pub(super) rates: LimitSettings,
 }
 
 const KIB: u64 = 1 << 10;
@@ -22,6 +26,7 @@ const DEFAULT_MAX_BODY: u64 = 256 * MIB;
 
 pub(super) fn limits(field: &Field<'_>) -> Limits {
     let section = field.section();
+    let bad_credentials = Rate::new(30, Duration::from_secs(60)).ok();
     let streams = section.field("max_concurrent_streams").count(1..=10_000, 128);
     let limits = Limits {
         max_body_bytes: section.field("max_body").size(KIB..=1024 * 1024 * MIB, DEFAULT_MAX_BODY),
@@ -29,9 +34,29 @@ pub(super) fn limits(field: &Field<'_>) -> Limits {
         max_header_bytes: small(section.field("max_header_bytes").size(8 * KIB..=MIB, 64 * KIB)),
         max_headers: small(section.field("max_headers").count(16..=1_000, 100)),
         max_concurrent_streams: u32::try_from(streams).unwrap_or(u32::MAX),
+        rates: LimitSettings {
+            per_key: rate(&section.field("per_key"), None),
+            per_address: rate(&section.field("per_address"), None),
+            bad_credentials: rate(&section.field("bad_credentials"), bad_credentials),
+        },
     };
     section.finish();
     limits
+}
+
+/// A rate, or `off`.
+fn rate(field: &Field<'_>, default: Option<Rate>) -> Option<Rate> {
+    match field.text() {
+        None => default,
+        Some("off") => None,
+        Some(text) => match text.parse() {
+            Ok(rate) => Some(rate),
+            Err(why) => {
+                field.wrong(format!("\"{}\" is not a rate", shown(text)), format!("{why}; or off"));
+                default
+            }
+        },
+    }
 }
 
 pub(super) fn timeouts(field: &Field<'_>) -> Timeouts {

@@ -13,7 +13,7 @@ mod store;
 use super::Config;
 use super::read::{Context, Field, Section};
 use super::tree::Node;
-use crate::gateway::Network;
+use crate::keys::Network;
 use crate::{gateway, server};
 
 /// Reads the whole tree. The result may be used only if the context has no problem noted afterwards.
@@ -43,6 +43,7 @@ pub(super) fn resolve(context: &Context<'_>, root: &Node) -> Option<Config> {
         instances: instances.into_iter().filter_map(|instance| instance.settings).collect(),
         trusted_proxies,
         max_body_bytes: limits.max_body_bytes,
+        limits: limits.rates,
     };
     Some(Config { server, admin: admin?, keys: keys?, gateway, observe, warnings: Vec::new() })
 }

@@ -4,18 +4,26 @@
 //! the answer comes back to whoever waits. A write whose asker has left is still done. Every write is on
 //! the disk before it is answered. Dropping the store does what is queued, then ends the thread.
 
+mod blocks;
+mod chain;
+mod errands;
 mod file;
+mod listing;
 mod rows;
 
 use std::path::Path;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::store::{Answer, KeyStore, Learned, StoreError, Use};
-use super::{KeyHash, KeyRecord, Revocation};
+use super::audit::{Event, Head, Link};
+use super::block::{Block, Subject};
+use super::errand::{Errand, Settled};
+use super::query::Gathering;
+use super::store::{Answer, KeyStore, Learned, Ledger, StoreError, Use};
+use super::{Admission, Amended, Amendment, Day, Ending, KeyHash, KeyRecord, Page, Query};
 
 /// Beyond this many questions, the askers wait for room.
 const QUEUE: usize = 1_024;
@@ -80,24 +88,23 @@ impl KeyStore for Embedded {
         self.ask(move |db| rows::find(db, &instance, &hash))
     }
 
-    fn learn<'a>(&'a self, record: &'a KeyRecord) -> Answer<'a, Learned> {
-        let record = record.clone();
-        self.ask(move |db| rows::learn(db, &record))
+    fn learn<'a>(&'a self, record: &'a KeyRecord, terms: Admission<'a>) -> Answer<'a, Learned> {
+        let (record, most, event) = (record.clone(), terms.most, terms.event.clone());
+        self.ask(move |db| rows::learn(db, &record, Admission { most, event: &event }))
     }
 
-    fn revoke<'a>(
-        &'a self,
-        instance: &'a str,
-        id: &'a str,
-        revocation: Revocation,
-    ) -> Answer<'a, Option<KeyHash>> {
-        let (instance, id) = (instance.to_owned(), id.to_owned());
-        self.ask(move |db| rows::revoke(db, &instance, &id, revocation))
+    fn revoke<'a>(&'a self, ending: Ending<'a>) -> Answer<'a, Vec<KeyHash>> {
+        let (instance, id) = (ending.instance.to_owned(), ending.id.to_owned());
+        let (revocation, event, tell) = (ending.revocation.clone(), ending.event.clone(), ending.tell);
+        self.ask(move |db| {
+            let (revocation, event) = (&revocation, &event);
+            rows::revoke(db, Ending { instance: &instance, id: &id, revocation, tell, event })
+        })
     }
 
-    fn note_used<'a>(&'a self, uses: &'a [Use]) -> Answer<'a, ()> {
-        let uses = uses.to_vec();
-        self.ask(move |db| rows::note_used(db, &uses))
+    fn note_used<'a>(&'a self, replica: &'a str, uses: &'a [Use]) -> Answer<'a, ()> {
+        let (replica, uses) = (replica.to_owned(), uses.to_vec());
+        self.ask(move |db| rows::note_used(db, &replica, &uses))
     }
 
     fn ping(&self) -> Answer<'_, ()> {
@@ -106,6 +113,92 @@ impl KeyStore for Embedded {
 
     fn probe(&self) -> Answer<'_, ()> {
         self.ask(rows::probe)
+    }
+}
+
+impl Ledger for Embedded {
+    fn with_id<'a>(&'a self, instance: &'a str, id: &'a str) -> Answer<'a, Vec<KeyRecord>> {
+        let (instance, id) = (instance.to_owned(), id.to_owned());
+        self.ask(move |db| listing::with_id(db, &instance, &id))
+    }
+
+    fn list<'a>(&'a self, query: &'a Query, now: SystemTime) -> Answer<'a, Page> {
+        Box::pin(async move {
+            let mut gathering = Gathering::new(query, now);
+            loop {
+                let (query, after, wanted) = (query.clone(), gathering.rest.clone(), gathering.wanted);
+                let stretch =
+                    self.ask(move |db| listing::stretch(db, &query, after.as_ref(), wanted)).await?;
+                if gathering.take(stretch) {
+                    return Ok(gathering.page);
+                }
+            }
+        })
+    }
+
+    fn amend<'a>(&'a self, amendment: Amendment<'a>) -> Answer<'a, Amended> {
+        let (instance, hash) = (amendment.instance.to_owned(), *amendment.hash);
+        let (from, to) = (amendment.from.clone(), amendment.to.clone());
+        let event = amendment.event.clone();
+        self.ask(move |db| {
+            let (from, to, event) = (&from, &to, &event);
+            rows::amend(db, Amendment { instance: &instance, hash: &hash, from, to, event })
+        })
+    }
+
+    fn days_of<'a>(&'a self, instance: &'a str, hash: &'a KeyHash) -> Answer<'a, Vec<Day>> {
+        let (instance, hash) = (instance.to_owned(), *hash);
+        self.ask(move |db| listing::days(db, &instance, &hash))
+    }
+
+    fn block<'a>(&'a self, block: &'a Block, event: &'a Event) -> Answer<'a, ()> {
+        let (block, event) = (block.clone(), event.clone());
+        self.ask(move |db| blocks::block(db, &block, &event))
+    }
+
+    fn unblock<'a>(&'a self, instance: &'a str, subject: &'a Subject, event: &'a Event) -> Answer<'a, bool> {
+        let (instance, subject, event) = (instance.to_owned(), subject.clone(), event.clone());
+        self.ask(move |db| blocks::unblock(db, &instance, &subject, &event))
+    }
+
+    fn blocks(&self, now: SystemTime) -> Answer<'_, Vec<Block>> {
+        self.ask(move |db| blocks::all(db, now))
+    }
+
+    fn schedule<'a>(&'a self, errand: &'a Errand) -> Answer<'a, ()> {
+        let errand = errand.clone();
+        self.ask(move |db| errands::put(db, &errand))
+    }
+
+    fn due(&self, now: SystemTime, until: SystemTime, most: usize) -> Answer<'_, Vec<Errand>> {
+        self.ask(move |db| errands::due(db, now, until, most))
+    }
+
+    fn settle<'a>(&'a self, errand: &'a Errand, settled: &'a Settled) -> Answer<'a, ()> {
+        let (errand, settled) = (errand.clone(), settled.clone());
+        self.ask(move |db| errands::settle(db, &errand, &settled))
+    }
+
+    fn errands_of<'a>(&'a self, instance: &'a str, key_id: &'a str) -> Answer<'a, Vec<Errand>> {
+        let (instance, key_id) = (instance.to_owned(), key_id.to_owned());
+        self.ask(move |db| errands::of_key(db, &instance, &key_id))
+    }
+
+    fn record<'a>(&'a self, event: &'a Event) -> Answer<'a, ()> {
+        let event = event.clone();
+        self.ask(move |db| {
+            let transaction = db.transaction()?;
+            chain::add(&transaction, &event)?;
+            transaction.commit()
+        })
+    }
+
+    fn links(&self, after: u64, most: usize) -> Answer<'_, Vec<Link>> {
+        self.ask(move |db| chain::links(db, after, most))
+    }
+
+    fn head(&self) -> Answer<'_, Head> {
+        self.ask(|db| chain::head(db))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The embedded store's rows: records in, records out, one transaction for each write.
+//! The embedded store's key records: records in, records out, one transaction for each write.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -6,72 +6,127 @@ use std::time::SystemTime;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Result, Row, TransactionBehavior, params};
 
-use super::super::store::{from_millis, millis};
-use super::super::{Issuer, KeyHash, KeyRecord, Learned, Revocation, RevokedBy, Use};
+use super::super::query::{listed_at, searched};
+use super::super::store::{day_of, from_millis, millis};
+use super::super::{
+    AddressFamily, Admission, Amended, Amendment, Ending, Issuer, KeyHash, KeyRecord, Learned, Policy,
+    Revocation, RevokedBy, Use,
+};
+use super::{chain, errands};
 
-const FIND: &str = "SELECT hash, id, user_id, user_email, name, prefix, issuer, created_at, last_used_at, \
-                    revoked_at, revoked_by FROM keys WHERE instance = ?1 AND hash = ?2";
+/// The columns of a record, in the order in which [`record`] reads them.
+pub(super) const FIELDS: &str = "instance, hash, id, user_id, user_email, name, prefix, issuer, created_at, \
+                                 last_used_at, last_used_over, policy, revoked_at, revoked_by, revoked_who, \
+                                 revoked_why";
+const FIND: &str = "SELECT instance, hash, id, user_id, user_email, name, prefix, issuer, created_at, \
+                    last_used_at, last_used_over, policy, revoked_at, revoked_by, revoked_who, revoked_why \
+                    FROM keys WHERE instance = ?1 AND hash = ?2";
 const INSERT: &str = "INSERT INTO keys (instance, hash, id, user_id, user_email, name, prefix, issuer, \
-                      created_at, last_used_at, revoked_at, revoked_by) \
-                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
-const BURIED: &str = r#"SELECT at, "by" FROM tombstones WHERE instance = ?1 AND id = ?2"#;
-const BURY: &str =
-    r#"INSERT INTO tombstones (instance, id, at, "by") VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING"#;
-const REVOKE: &str = "UPDATE keys SET revoked_at = ?3, revoked_by = ?4 \
+                      created_at, last_used_at, last_used_over, policy, revoked_at, revoked_by, revoked_who, \
+                      revoked_why, listed_at, searched) \
+                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
+// Indexes are named where SQLite would rather read all keys of an instance: it thinks that they are few.
+const COUNT: &str = "SELECT count(*) FROM keys INDEXED BY keys_by_user \
+                     WHERE instance = ?1 AND user_id = ?2 AND revoked_at IS NULL";
+const BURIED: &str = r#"SELECT at, "by", who, why FROM tombstones WHERE instance = ?1 AND id = ?2"#;
+const BURY: &str = r#"INSERT INTO tombstones (instance, id, at, "by", who, why) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                      ON CONFLICT DO NOTHING"#;
+const REVOKE: &str = "UPDATE keys INDEXED BY keys_by_id \
+                      SET revoked_at = ?3, revoked_by = ?4, revoked_who = ?5, revoked_why = ?6 \
                       WHERE instance = ?1 AND id = ?2 AND revoked_at IS NULL";
-const WITH_ID: &str = "SELECT hash FROM keys WHERE instance = ?1 AND id = ?2 LIMIT 1";
-const NOTE_USED: &str = "UPDATE keys SET last_used_at = ?3 WHERE instance = ?1 AND hash = ?2 \
-                         AND (last_used_at IS NULL OR last_used_at < ?3)";
+const WITH_ID: &str = "SELECT hash FROM keys INDEXED BY keys_by_id WHERE instance = ?1 AND id = ?2";
+const POLICY: &str = "SELECT policy FROM keys WHERE instance = ?1 AND hash = ?2";
+const AMEND: &str = "UPDATE keys SET policy = ?3 WHERE instance = ?1 AND hash = ?2";
+const NOTE_USED: &str = "UPDATE keys SET last_used_at = ?3, last_used_over = ?4 \
+                         WHERE instance = ?1 AND hash = ?2 AND (last_used_at IS NULL OR last_used_at < ?3)";
+const COUNT_DAY: &str = "INSERT INTO usage_days (instance, hash, day, replica, count) \
+                         SELECT instance, hash, ?3, ?4, ?5 FROM keys WHERE instance = ?1 AND hash = ?2 \
+                         ON CONFLICT DO UPDATE SET count = max(count, excluded.count)";
 
 pub(super) fn find(db: &Connection, instance: &str, hash: &KeyHash) -> Result<Option<KeyRecord>> {
-    db.prepare_cached(FIND)?
-        .query_row(params![instance, hash.as_bytes()], |row| record(instance, row))
-        .optional()
+    db.prepare_cached(FIND)?.query_row(params![instance, hash.as_bytes()], record).optional()
 }
 
-pub(super) fn learn(db: &mut Connection, record: &KeyRecord) -> Result<Learned> {
+pub(super) fn learn(db: &mut Connection, record: &KeyRecord, terms: Admission<'_>) -> Result<Learned> {
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     if let Some(known) = find(&transaction, &record.instance, &record.hash)? {
         return Ok(Learned::Known(known));
     }
+    if let Some(most) = terms.most {
+        let count: i64 = transaction
+            .prepare_cached(COUNT)?
+            .query_row([&*record.instance, &record.user_id], |row| row.get(0))?;
+        if usize::try_from(count).unwrap_or(usize::MAX) >= most {
+            return Ok(Learned::TooMany);
+        }
+    }
     let buried = transaction
         .prepare_cached(BURIED)?
-        .query_row([&*record.instance, &record.id], |row| revocation(row.get(0)?, row.get(1)?, 0))
+        .query_row([&*record.instance, &record.id], |row| revocation(row, 0))
         .optional()?;
     let learned = if buried.is_some() { Learned::Revoked } else { Learned::Written };
-    let revoked = buried.or(record.revoked);
-    insert(&transaction, record, revoked)?;
+    let revoked = buried.as_ref().or(record.revoked.as_ref());
+    insert(&transaction, record, revoked, terms.event.at)?;
     if let Some(revoked) = revoked {
         bury(&transaction, &record.instance, &record.id, revoked)?;
     }
+    chain::add(&transaction, terms.event)?;
     transaction.commit()?;
     Ok(learned)
 }
 
-pub(super) fn revoke(
-    db: &mut Connection,
-    instance: &str,
-    id: &str,
-    revocation: Revocation,
-) -> Result<Option<KeyHash>> {
+pub(super) fn revoke(db: &mut Connection, ending: Ending<'_>) -> Result<Vec<KeyHash>> {
+    let Ending { instance, id, revocation, tell, event } = ending;
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    bury(&transaction, instance, id, revocation)?;
+    let is_first = bury(&transaction, instance, id, revocation)?;
     let (at, by) = (millis(revocation.at), revocation.by.as_str());
-    transaction.prepare_cached(REVOKE)?.execute(params![instance, id, at, by])?;
-    let hash = transaction
+    let values = params![instance, id, at, by, revocation.who, revocation.why];
+    // A tombstone does not mean that all are revoked: a revoked key that was learned later may have left it.
+    let ended = transaction.prepare_cached(REVOKE)?.execute(values)?;
+    if is_first || ended > 0 {
+        chain::add(&transaction, event)?;
+        if tell {
+            errands::tell(&transaction, instance, id, revocation.at)?;
+        }
+    }
+    let hashes = transaction
         .prepare_cached(WITH_ID)?
-        .query_row([instance, id], |row| row.get::<_, [u8; 32]>(0))
-        .optional()?;
+        .query_map([instance, id], |row| row.get::<_, [u8; 32]>(0))?
+        .map(|hash| hash.map(KeyHash::from))
+        .collect::<Result<_>>()?;
     transaction.commit()?;
-    Ok(hash.map(KeyHash::from))
+    Ok(hashes)
 }
 
-pub(super) fn note_used(db: &mut Connection, uses: &[Use]) -> Result<()> {
+pub(super) fn amend(db: &mut Connection, amendment: Amendment<'_>) -> Result<Amended> {
+    let Amendment { instance, hash, from, to, event } = amendment;
+    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let held = transaction
+        .prepare_cached(POLICY)?
+        .query_row(params![instance, hash.as_bytes()], |row| policy(row, 0))
+        .optional()?;
+    match held {
+        None => return Ok(Amended::Missing),
+        Some(held) if held != *from => return Ok(Amended::Otherwise),
+        Some(_) => {}
+    }
+    let text = policy_text(to)?;
+    transaction.prepare_cached(AMEND)?.execute(params![instance, hash.as_bytes(), text])?;
+    chain::add(&transaction, event)?;
+    transaction.commit()?;
+    Ok(Amended::Done)
+}
+
+pub(super) fn note_used(db: &mut Connection, replica: &str, uses: &[Use]) -> Result<()> {
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     {
         let mut note = transaction.prepare_cached(NOTE_USED)?;
+        let mut count_day = transaction.prepare_cached(COUNT_DAY)?;
         for used in uses {
-            note.execute(params![&*used.instance, used.hash.as_bytes(), millis(used.at)])?;
+            let (instance, hash) = (&*used.instance, used.hash.as_bytes());
+            note.execute(params![instance, hash, millis(used.at), used.over.as_str()])?;
+            let count = i64::try_from(used.count).unwrap_or(i64::MAX);
+            count_day.execute(params![instance, hash, day_of(used.at), replica, count])?;
         }
     }
     transaction.commit()
@@ -85,14 +140,13 @@ pub(super) fn ping(db: &Connection) -> Result<()> {
 pub(super) fn probe(db: &mut Connection) -> Result<()> {
     // No instance is called that: names have no spaces.
     let (instance, id) = (" probe", std::process::id().to_string());
-    let at = Revocation { at: SystemTime::now(), by: RevokedBy::Operator };
-    bury(db, instance, &id, at)?;
+    bury(db, instance, &id, &Revocation::new(SystemTime::now(), RevokedBy::Operator))?;
     db.prepare_cached(BURIED)?.query_row([instance, &id], |_| Ok(()))?;
     db.execute("DELETE FROM tombstones WHERE instance = ?1", [instance])?;
     Ok(())
 }
 
-fn insert(db: &Connection, record: &KeyRecord, revoked: Option<Revocation>) -> Result<()> {
+fn insert(db: &Connection, record: &KeyRecord, revoked: Option<&Revocation>, now: SystemTime) -> Result<()> {
     db.prepare_cached(INSERT)?.execute(params![
         &*record.instance,
         record.hash.as_bytes(),
@@ -104,50 +158,75 @@ fn insert(db: &Connection, record: &KeyRecord, revoked: Option<Revocation>) -> R
         record.issuer.as_str(),
         record.created_at.map(millis),
         record.last_used_at.map(millis),
+        record.last_used_over.map(AddressFamily::as_str),
+        policy_text(&record.policy)?,
         revoked.map(|revoked| millis(revoked.at)),
         revoked.map(|revoked| revoked.by.as_str()),
+        revoked.and_then(|revoked| revoked.who.as_deref()),
+        revoked.and_then(|revoked| revoked.why.as_deref()),
+        listed_at(record, now),
+        searched(record),
     ])?;
     Ok(())
 }
 
-fn bury(db: &Connection, instance: &str, id: &str, revocation: Revocation) -> Result<()> {
+/// Leaves a tombstone; `false`: there was one already, which stays.
+fn bury(db: &Connection, instance: &str, id: &str, revocation: &Revocation) -> Result<bool> {
     let (at, by) = (millis(revocation.at), revocation.by.as_str());
-    db.prepare_cached(BURY)?.execute(params![instance, id, at, by])?;
-    Ok(())
+    let values = params![instance, id, at, by, revocation.who, revocation.why];
+    Ok(db.prepare_cached(BURY)?.execute(values)? > 0)
 }
 
-fn record(instance: &str, row: &Row<'_>) -> Result<KeyRecord> {
-    let issuer: String = row.get(6)?;
-    let revoked_at: Option<i64> = row.get(9)?;
-    let revoked_by: Option<String> = row.get(10)?;
+/// Reads the columns that [`FIELDS`] names.
+pub(super) fn record(row: &Row<'_>) -> Result<KeyRecord> {
+    let (issuer, over): (String, Option<String>) = (row.get(7)?, row.get(10)?);
+    let family = |text: &str| AddressFamily::from_text(text).ok_or_else(|| unreadable(10, "a family"));
+    let revoked = match (row.get::<_, Option<i64>>(12)?, row.get::<_, Option<String>>(13)?) {
+        (None, None) => None,
+        (Some(_), Some(_)) => Some(revocation(row, 12)?),
+        (Some(_), None) | (None, Some(_)) => return Err(unreadable(12, "a whole revocation")),
+    };
     Ok(KeyRecord {
-        hash: KeyHash::from(row.get::<_, [u8; 32]>(0)?),
-        id: row.get(1)?,
-        instance: Arc::from(instance),
-        user_id: row.get(2)?,
-        user_email: row.get(3)?,
-        name: row.get(4)?,
-        prefix: row.get(5)?,
-        issuer: Issuer::from_text(&issuer).ok_or_else(|| unreadable(6, "an issuer"))?,
-        created_at: row.get::<_, Option<i64>>(7)?.map(|at| time(at, 7)).transpose()?,
-        last_used_at: row.get::<_, Option<i64>>(8)?.map(|at| time(at, 8)).transpose()?,
-        revoked: match (revoked_at, revoked_by) {
-            (None, None) => None,
-            (Some(at), Some(by)) => Some(revocation(at, by, 9)?),
-            (Some(_), None) | (None, Some(_)) => return Err(unreadable(9, "a whole revocation")),
-        },
+        instance: Arc::from(row.get::<_, String>(0)?),
+        hash: KeyHash::from(row.get::<_, [u8; 32]>(1)?),
+        id: row.get(2)?,
+        user_id: row.get(3)?,
+        user_email: row.get(4)?,
+        name: row.get(5)?,
+        prefix: row.get(6)?,
+        issuer: Issuer::from_text(&issuer).ok_or_else(|| unreadable(7, "an issuer"))?,
+        created_at: row.get::<_, Option<i64>>(8)?.map(|at| time(at, 8)).transpose()?,
+        last_used_at: row.get::<_, Option<i64>>(9)?.map(|at| time(at, 9)).transpose()?,
+        last_used_over: over.as_deref().map(family).transpose()?,
+        policy: policy(row, 11)?,
+        revoked,
     })
 }
 
-fn revocation(at: i64, by: String, column: usize) -> Result<Revocation> {
-    let by = RevokedBy::from_text(&by).ok_or_else(|| unreadable(column, "a kind of revocation"))?;
-    Ok(Revocation { at: time(at, column)?, by })
+/// Reads four columns from that one on.
+fn revocation(row: &Row<'_>, column: usize) -> Result<Revocation> {
+    let by: String = row.get(column + 1)?;
+    Ok(Revocation {
+        at: time(row.get(column)?, column)?,
+        by: RevokedBy::from_text(&by).ok_or_else(|| unreadable(column + 1, "a kind of revocation"))?,
+        who: row.get(column + 2)?,
+        why: row.get(column + 3)?,
+    })
 }
 
-fn time(at: i64, column: usize) -> Result<SystemTime> {
+fn policy(row: &Row<'_>, column: usize) -> Result<Policy> {
+    let text: String = row.get(column)?;
+    serde_json::from_str(&text).map_err(|_| unreadable(column, "a policy"))
+}
+
+fn policy_text(policy: &Policy) -> Result<String> {
+    serde_json::to_string(policy).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+}
+
+pub(super) fn time(at: i64, column: usize) -> Result<SystemTime> {
     from_millis(at).ok_or_else(|| unreadable(column, "a time"))
 }
 
-fn unreadable(column: usize, wanted: &str) -> rusqlite::Error {
+pub(super) fn unreadable(column: usize, wanted: &str) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, Type::Text, format!("not {wanted}").into())
 }

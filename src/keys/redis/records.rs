@@ -1,193 +1,180 @@
-//! Names and fields: how key records look in Redis. Reads strictly; what it cannot read is an error,
-//! never a key that nobody knows.
+//! Key records: found, learned, revoked, amended. What must be one step is one script.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use ::redis::{Value, from_redis_value, pipe};
 
-use super::super::store::{StoreError, from_millis, millis};
-use super::super::{Issuer, KeyHash, KeyRecord, Revocation, RevokedBy};
+use super::super::errand::Task;
+use super::super::query::{PORTION, listed_at, searched};
+use super::super::store::{Admission, Amended, Amendment, Ending, Learned, StoreError, millis};
+use super::super::{KeyHash, KeyRecord};
+use super::RedisStore;
+use super::chain::{Change, Outcome, change};
+use super::fields::{self, Fields};
+use super::listing::{Mark, place};
+use super::names::owner;
 
-/// The fields of one record.
-pub(super) type Fields = HashMap<String, String>;
+const LEARN: &str = change!("learn.lua");
+const REVOKE: &str = change!("mark.lua", "revoke.lua");
+const AMEND: &str = change!("mark.lua", "amend.lua");
+/// A text that another version wrote is compared once more, as it stands.
+const AMEND_TRIES: usize = 2;
 
-const REVOKED_AT: &str = "revoked_at";
-const REVOKED_BY: &str = "revoked_by";
-/// In an index by id, fields that begin so name the keys with that id.
-const INDEXED: &str = "key:";
-
-/// The names of the store's entries.
-pub(super) struct Names {
-    namespace: String,
-}
-
-impl Names {
-    pub(super) fn new(namespace: &str) -> Self {
-        Self { namespace: namespace.to_owned() }
+impl RedisStore {
+    pub(super) async fn record_of(
+        &self,
+        instance: &str,
+        hash: &KeyHash,
+    ) -> Result<Option<KeyRecord>, StoreError> {
+        Ok(self.records(&[(instance, *hash)]).await?.pop().flatten())
     }
 
-    /// The key record.
-    pub(super) fn key(&self, instance: &str, hash: &KeyHash) -> String {
-        format!("{}:key:{}:{hash}", self.namespace, part(instance))
+    /// The records of these keys, each in its place; `None`: there is none.
+    pub(super) async fn records(
+        &self,
+        keys: &[(&str, KeyHash)],
+    ) -> Result<Vec<Option<KeyRecord>>, StoreError> {
+        let mut records = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(PORTION) {
+            let mut pipeline = pipe();
+            for (instance, hash) in keys {
+                pipeline.cmd("HGETALL").arg(self.names.key(instance, hash));
+                pipeline.cmd("GET").arg(self.names.usage(instance, hash));
+            }
+            let values: Vec<Value> = self.link.run(&pipeline).await?;
+            let mut values = values.into_iter();
+            for (instance, hash) in keys {
+                records.push(read(instance, hash, values.next(), values.next())?);
+            }
+        }
+        Ok(records)
     }
 
-    /// Which keys have this id, and whether it is buried.
-    pub(super) fn id(&self, instance: &str, id: &str) -> String {
-        format!("{}:id:{}:{id}", self.namespace, part(instance))
+    pub(super) async fn take_in(
+        &self,
+        record: &KeyRecord,
+        terms: Admission<'_>,
+    ) -> Result<Learned, StoreError> {
+        let (instance, hash) = (&*record.instance, &record.hash);
+        let names = vec![
+            self.names.key(instance, hash),
+            self.names.id(instance, &record.id),
+            self.names.usage(instance, hash),
+            self.names.list(),
+            self.names.list_of(&record.user_id),
+            self.names.good(),
+        ];
+        let at = listed_at(record, terms.event.at);
+        let change = Change::new(terms.event, LEARN, names)
+            .with(hash.to_string())
+            .with(owner(instance, &record.user_id))
+            .with(terms.most.map(|most| most.to_string()).unwrap_or_default())
+            .with(place(at, hash, instance))
+            .with(Mark::of(&record.policy).as_str())
+            .with(searched(record))
+            .with(fields::write(record)?)
+            .with(fields::write_listed(at));
+        let Outcome { word, list, text } = self.commit(change).await?;
+        match word.as_str() {
+            "written" => Ok(Learned::Written),
+            "revoked" => Ok(Learned::Revoked),
+            "too many" => Ok(Learned::TooMany),
+            _ => fields::read(instance, hash, &in_pairs(list), text.as_deref()).map(Learned::Known),
+        }
     }
 
-    /// When the key was last used.
-    pub(super) fn usage(&self, instance: &str, hash: &KeyHash) -> String {
-        format!("{}:usage:{}:{hash}", self.namespace, part(instance))
+    pub(super) async fn bury(&self, ending: Ending<'_>) -> Result<Vec<KeyHash>, StoreError> {
+        let Ending { instance, id, revocation, tell, event } = ending;
+        let index = self.names.id(instance, id);
+        let names = vec![
+            index.clone(),
+            self.names.good(),
+            self.names.list(),
+            self.names.errand(instance, id, Task::Tell),
+            self.names.due(),
+        ];
+        let due = if tell { millis(revocation.at).to_string() } else { String::new() };
+        let change = Change::new(event, REVOKE, names)
+            .with(self.names.keys_of(instance))
+            .with(owner(instance, ""))
+            .with(due)
+            .with(instance)
+            .with(id)
+            .with(fields::write_revocation(revocation));
+        let hashes = self.commit(change).await?.list;
+        read_hashes(&index, &hashes)
+    }
+
+    /// A policy is compared by its meaning, and then set by its text, so that nobody can have changed it since.
+    pub(super) async fn amend_policy(&self, amendment: Amendment<'_>) -> Result<Amended, StoreError> {
+        let Amendment { instance, hash, from, to, event } = amendment;
+        let (mut expected, text, mark) = (fields::policy_text(from)?, fields::policy_text(to)?, Mark::of(to));
+        for _ in 0..AMEND_TRIES {
+            let names = vec![self.names.key(instance, hash), self.names.list()];
+            let change = Change::new(event, AMEND, names)
+                .with(&expected)
+                .with(&text)
+                .with(hash.to_string())
+                .with(instance)
+                .with(mark.as_str());
+            let Outcome { word, text, .. } = self.commit(change).await?;
+            let held = match word.as_str() {
+                "done" => return Ok(Amended::Done),
+                "missing" => return Ok(Amended::Missing),
+                _ => text.unwrap_or_default(),
+            };
+            let policy = fields::read_policy(&held).ok_or_else(|| {
+                StoreError::Corrupt(format!("the policy of key {hash} at {instance} cannot be read"))
+            })?;
+            if policy != *from {
+                return Ok(Amended::Otherwise);
+            }
+            expected = held;
+        }
+        Ok(Amended::Otherwise)
+    }
+
+    /// The hashes of all keys with this id.
+    pub(super) async fn hashes_of(&self, instance: &str, id: &str) -> Result<Vec<KeyHash>, StoreError> {
+        let index = self.names.id(instance, id);
+        let mut pipeline = pipe();
+        pipeline.cmd("HKEYS").arg(&index);
+        let (mut hashes,): (Vec<String>,) = self.link.run(&pipeline).await?;
+        // Beside the hashes there is the tombstone.
+        hashes.retain(|field| !field.starts_with("revoked_"));
+        hashes.sort();
+        read_hashes(&index, &hashes)
     }
 }
 
-/// An instance's name without the separator, so that no two of them lead to the same entry.
-fn part(instance: &str) -> String {
-    instance.replace('%', "%25").replace(':', "%3A")
-}
-
-/// The field that an index has for this key.
-pub(super) fn indexed(hash: &KeyHash) -> String {
-    format!("{INDEXED}{hash}")
-}
-
-/// The keys that an index names.
-pub(super) fn hashes(index: &str, fields: &[String]) -> Result<Vec<KeyHash>, StoreError> {
-    let is_key = |field: &&String| *field != REVOKED_AT && *field != REVOKED_BY;
-    let read = |field: &String| {
-        let hash = field.strip_prefix(INDEXED).and_then(KeyHash::from_hex);
-        hash.ok_or_else(|| StoreError::Corrupt(format!("{index} has an unexpected field")))
-    };
-    fields.iter().filter(is_key).map(read).collect()
-}
-
-/// A record's fields, as `HSET` takes them. What is not known has no field.
-pub(super) fn fields(record: &KeyRecord) -> Vec<(&'static str, String)> {
-    let time = |time: Option<SystemTime>| time.map(|time| millis(time).to_string());
-    [
-        ("id", Some(record.id.clone())),
-        ("user_id", Some(record.user_id.clone())),
-        ("user_email", record.user_email.clone()),
-        ("name", Some(record.name.clone())),
-        ("prefix", Some(record.prefix.clone())),
-        ("issuer", Some(record.issuer.as_str().to_owned())),
-        ("created_at", time(record.created_at)),
-        ("last_used_at", time(record.last_used_at)),
-        (REVOKED_AT, time(record.revoked.map(|revoked| revoked.at))),
-        (REVOKED_BY, record.revoked.map(|revoked| revoked.by.as_str().to_owned())),
-    ]
-    .into_iter()
-    .filter_map(|(field, value)| Some((field, value?)))
-    .collect()
-}
-
-/// Reads a record, with the last use that was noted since it was written.
-pub(super) fn read(
+/// Reads the answers to `HGETALL` of a record and `GET` of its last use.
+fn read(
     instance: &str,
     hash: &KeyHash,
-    fields: &Fields,
-    used: Option<&str>,
-) -> Result<KeyRecord, StoreError> {
-    let unreadable = |what: &str| {
-        StoreError::Corrupt(format!(
-            "the record of key {hash} at {instance}: {what} is missing or unreadable"
-        ))
-    };
-    let text = |field: &str| fields.get(field).cloned().ok_or_else(|| unreadable(field));
-    let time = |field: &str, value: Option<&str>| {
-        value.map(|value| parse_time(value).ok_or_else(|| unreadable(field))).transpose()
-    };
-    let field_time = |field: &str| time(field, fields.get(field).map(String::as_str));
-    let revoked = match (field_time(REVOKED_AT)?, fields.get(REVOKED_BY)) {
-        (None, None) => None,
-        (Some(at), Some(by)) => {
-            let by = RevokedBy::from_text(by).ok_or_else(|| unreadable(REVOKED_BY))?;
-            Some(Revocation { at, by })
-        }
-        (Some(_), None) | (None, Some(_)) => return Err(unreadable("the revocation")),
-    };
-    Ok(KeyRecord {
-        hash: *hash,
-        id: text("id")?,
-        instance: Arc::from(instance),
-        user_id: text("user_id")?,
-        user_email: fields.get("user_email").cloned(),
-        name: text("name")?,
-        prefix: text("prefix")?,
-        issuer: Issuer::from_text(&text("issuer")?).ok_or_else(|| unreadable("issuer"))?,
-        created_at: field_time("created_at")?,
-        last_used_at: field_time("last_used_at")?.max(time("its last use", used)?),
-        revoked,
-    })
+    record: Option<Value>,
+    used: Option<Value>,
+) -> Result<Option<KeyRecord>, StoreError> {
+    let unreadable =
+        |_| StoreError::Corrupt(format!("the record of key {hash} at {instance} is not text throughout"));
+    let record: Fields = from_redis_value(record.unwrap_or(Value::Nil)).map_err(unreadable)?;
+    let used: Option<String> = from_redis_value(used.unwrap_or(Value::Nil)).map_err(unreadable)?;
+    if record.is_empty() {
+        return Ok(None);
+    }
+    fields::read(instance, hash, &record, used.as_deref()).map(Some)
 }
 
-/// A duration as `PEXPIRE` takes it.
-pub(super) fn whole_millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+fn read_hashes(index: &str, hashes: &[String]) -> Result<Vec<KeyHash>, StoreError> {
+    let read = |hash: &String| {
+        KeyHash::from_hex(hash).ok_or_else(|| StoreError::Corrupt(format!("{index} has an unexpected field")))
+    };
+    hashes.iter().map(read).collect()
 }
 
-fn parse_time(text: &str) -> Option<SystemTime> {
-    from_millis(text.parse().ok()?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::keys::record::tests::record;
-
-    fn map(record: &KeyRecord) -> Fields {
-        fields(record).into_iter().map(|(field, value)| (field.to_owned(), value)).collect()
+/// The fields that a script returned: names and values in turn.
+pub(super) fn in_pairs(list: Vec<String>) -> Fields {
+    let mut fields = Fields::new();
+    let mut list = list.into_iter();
+    while let (Some(field), Some(value)) = (list.next(), list.next()) {
+        fields.insert(field, value);
     }
-
-    #[test]
-    fn a_record_is_read_back_as_it_was_written() {
-        let at = from_millis(1_795_384_639_021);
-        let revoked = at.map(|at| Revocation { at, by: RevokedBy::Mirror });
-        for record in [
-            record("a"),
-            KeyRecord { user_email: None, created_at: None, last_used_at: at, revoked, ..record("b") },
-        ] {
-            let read = read(&record.instance, &record.hash, &map(&record), None);
-            assert_eq!(read.expect("a record"), record);
-        }
-    }
-
-    #[test]
-    fn the_newer_last_use_counts() {
-        let record = KeyRecord { last_used_at: from_millis(5), ..record("a") };
-        let used = |used| read("home", &record.hash, &map(&record), used).expect("a record").last_used_at;
-        assert_eq!(used(Some("7")), from_millis(7));
-        assert_eq!(used(Some("3")), from_millis(5));
-        assert_eq!(used(None), from_millis(5));
-    }
-
-    #[test]
-    fn what_cannot_be_read_is_an_error_that_names_the_field() {
-        for (field, value) in [
-            ("issuer", Some("nobody")),
-            ("issuer", None),
-            ("user_id", None),
-            ("created_at", Some("yesterday")),
-            ("created_at", Some("-1")),
-            ("revoked_at", Some("5")),
-            ("revoked_by", Some("operator")),
-        ] {
-            let record = record("a");
-            let mut fields = map(&record);
-            match value {
-                Some(value) => fields.insert(field.to_owned(), value.to_owned()),
-                None => fields.remove(field),
-            };
-            let error = read("home", &record.hash, &fields, None).expect_err(field);
-            assert!(matches!(error, StoreError::Corrupt(_)), "{error}");
-        }
-    }
-
-    #[test]
-    fn no_two_keys_share_an_entry() {
-        let names = Names::new("ns");
-        assert_ne!(names.id("a", "b:c"), names.id("a:b", "c"));
-        assert_ne!(names.id("a:b", "c"), names.id("a%3Ab", "c"));
-    }
+    fields
 }

@@ -62,7 +62,7 @@ impl KeyStore for Double {
         })
     }
 
-    fn learn<'a>(&'a self, record: &'a KeyRecord) -> Answer<'a, Learned> {
+    fn learn<'a>(&'a self, record: &'a KeyRecord, _: Admission<'a>) -> Answer<'a, Learned> {
         Box::pin(async move {
             self.failing()?;
             if self.buried.lock().expect("lock").contains(&record.id) {
@@ -73,20 +73,21 @@ impl KeyStore for Double {
         })
     }
 
-    fn revoke<'a>(&'a self, _: &'a str, id: &'a str, by: Revocation) -> Answer<'a, Option<KeyHash>> {
+    fn revoke<'a>(&'a self, ending: Ending<'a>) -> Answer<'a, Vec<KeyHash>> {
         Box::pin(async move {
             self.failing()?;
-            self.buried.lock().expect("lock").push(id.to_owned());
+            self.buried.lock().expect("lock").push(ending.id.to_owned());
             let mut records = self.records.lock().expect("lock");
-            let found = records.values_mut().find(|record| record.id == id);
-            Ok(found.map(|record| {
-                record.revoked = Some(by);
+            let found = records.values_mut().filter(|record| record.id == ending.id);
+            let revoke = |record: &mut KeyRecord| {
+                record.revoked = Some(ending.revocation.clone());
                 record.hash
-            }))
+            };
+            Ok(found.map(revoke).collect())
         })
     }
 
-    fn note_used<'a>(&'a self, _: &'a [Use]) -> Answer<'a, ()> {
+    fn note_used<'a>(&'a self, _: &'a str, _: &'a [Use]) -> Answer<'a, ()> {
         Box::pin(ready(self.failing()))
     }
 
@@ -114,8 +115,14 @@ fn keys(store: &Arc<Double>, cache_for: Duration) -> Arc<Keys> {
     Arc::new(Keys::new("home".into(), &settings, Arc::clone(store) as Arc<dyn KeyStore>, metrics))
 }
 
-fn operator() -> Revocation {
-    Revocation { at: SystemTime::now(), by: RevokedBy::Operator }
+async fn revoke(keys: &Keys) -> Result<usize, StoreError> {
+    let revocation = Revocation::new(SystemTime::now(), RevokedBy::Operator);
+    keys.revoke(Revoke { id: "id of a", revocation, tell: false, actor: &Actor::gateway() }).await
+}
+
+async fn learn(keys: &Keys, record: KeyRecord) -> Result<Learned, StoreError> {
+    let (action, actor) = (Action::KeyLearned, Actor::gateway());
+    keys.learn(News { record, most: None, action, actor: &actor }).await
 }
 
 async fn never_adopt() -> Result<Adoption, &'static str> {
@@ -135,7 +142,7 @@ async fn revoked_key_is_refused_while_its_load_is_in_flight() {
     store.reading.acquire().await.expect("reading").forget();
     let revoking = tokio::spawn({
         let keys = Arc::clone(&keys);
-        async move { keys.revoke("id of a", operator()).await }
+        async move { revoke(&keys).await }
     });
     while store.buried.lock().expect("lock").is_empty() {
         tokio::task::yield_now().await;
@@ -154,7 +161,7 @@ async fn key_revoked_while_it_is_being_adopted_is_refused() {
     let store = Double::new(vec![], OPEN);
     let (keys, hash) = (keys(&store, HOUR), KeyHash::of("a"));
     let adopt = || async {
-        keys.revoke("id of a", operator()).await.expect("revoked");
+        revoke(&keys).await.expect("revoked");
         Ok::<_, &str>(Adoption::Owned(record("a")))
     };
     let verdict = keys.verdict(&hash, adopt).await.expect("a verdict");
@@ -226,7 +233,7 @@ async fn a_revocation_that_the_store_cannot_write_is_an_error_and_holds_here_all
         keys.verdict(&KeyHash::of(key), never_adopt).await.expect("a verdict");
     }
     store.fail(Some(StoreError::Timeout));
-    assert!(matches!(keys.revoke("id of a", operator()).await, Err(StoreError::Timeout)));
+    assert!(matches!(revoke(&keys).await, Err(StoreError::Timeout)));
     assert!(matches!(keys.verdict(&KeyHash::of("a"), never_adopt).await, Ok(Verdict::Revoked)));
     assert!(matches!(keys.verdict(&KeyHash::of("b"), never_adopt).await, Ok(Verdict::Active(_))));
     assert_eq!(keys.shared.metrics.revocations.get(), 0);
@@ -238,7 +245,7 @@ async fn a_key_that_the_store_has_lost_is_revoked_in_the_cache() {
     let (keys, hash) = (keys(&store, HOUR), KeyHash::of("a"));
     keys.verdict(&hash, never_adopt).await.expect("a verdict");
     store.records.lock().expect("lock").clear();
-    keys.revoke("id of a", operator()).await.expect("revoked");
+    revoke(&keys).await.expect("revoked");
     assert!(matches!(keys.verdict(&hash, never_adopt).await, Ok(Verdict::Revoked)));
     assert_eq!(keys.shared.metrics.revocations.get(), 1);
 }
@@ -249,7 +256,7 @@ async fn a_revocation_runs_to_its_end_though_its_caller_leaves() {
     let (keys, hash) = (keys(&store, HOUR), KeyHash::of("a"));
     keys.verdict(&hash, never_adopt).await.expect("a verdict");
     {
-        let mut revoking = std::pin::pin!(keys.revoke("id of a", operator()));
+        let mut revoking = std::pin::pin!(revoke(&keys));
         assert!(futures_util::poll!(revoking.as_mut()).is_pending());
     }
     while !matches!(keys.verdict(&hash, never_adopt).await, Ok(Verdict::Revoked)) {
@@ -265,7 +272,7 @@ async fn an_unknown_key_is_asked_about_once_until_it_is_learned() {
     assert!(matches!(keys.verdict(&hash, unknown).await, Ok(Verdict::Unknown)));
     assert!(matches!(keys.verdict(&hash, unknown).await, Ok(Verdict::Unknown)));
     assert_eq!(store.finds(), 1);
-    keys.learn(record("a")).await.expect("learned");
+    learn(&keys, record("a")).await.expect("learned");
     assert!(matches!(keys.verdict(&hash, never_adopt).await, Ok(Verdict::Active(_))));
     assert_eq!(store.finds(), 1);
 }

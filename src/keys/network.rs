@@ -1,6 +1,9 @@
 //! IP networks, as operators write them.
 
+use std::fmt;
 use std::net::IpAddr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// An IP network in CIDR notation (RFC 4632, RFC 4291 §2.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +28,30 @@ impl std::str::FromStr for Network {
             return Err("the prefix is longer than the address");
         }
         Ok(Self { address, prefix })
+    }
+}
+
+/// A single address is shown without a prefix.
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let most = if self.address.is_ipv4() { 32 } else { 128 };
+        if self.prefix == most {
+            return write!(f, "{}", self.address);
+        }
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+impl Serialize for Network {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Network {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(|why| serde::de::Error::custom(format_args!("{text:?} is {why}")))
     }
 }
 
@@ -63,5 +90,15 @@ mod tests {
         assert!(!all.contains("::1".parse().expect("address")));
         assert!("10.0.0.0/33".parse::<Network>().is_err());
         assert!("bins".parse::<Network>().is_err());
+    }
+
+    #[test]
+    fn a_network_is_read_back_from_its_text() {
+        for text in ["10.1.0.0/16", "192.168.1.7", "2001:db8::/32", "::1", "0.0.0.0/0"] {
+            let network: Network = serde_json::from_value(text.into()).expect("a network");
+            assert_eq!(network.to_string(), text);
+        }
+        let error = serde_json::from_str::<Network>(r#""10.0.0.0/99""#).expect_err("too long");
+        assert!(error.to_string().contains("10.0.0.0/99"), "{error}");
     }
 }

@@ -1,0 +1,91 @@
+//! Users and sessions: shown, blocked, ended.
+
+use std::time::SystemTime;
+
+use hyper::StatusCode;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::keys::Why;
+use super::problem::Problem;
+use super::view::instant;
+use super::{Answer, Call, Rest};
+use crate::keys::block::Subject;
+use crate::keys::{KeyStanding, Query, Reason, RevokedBy};
+
+const PORTION: usize = 500;
+
+/// A session that is to be ended.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Session {
+    /// Its token; it is not kept.
+    #[schemars(with = "String")]
+    token: zeroize::Zeroizing<String>,
+}
+
+impl Rest {
+    pub(super) async fn show_user(&self, instance: &str, user: &str) -> Answer {
+        self.desk(Some(instance))?;
+        let now = SystemTime::now();
+        let blocks = self.keyring.ledger().blocks(now).await?;
+        let subject = Subject::User(user.to_owned());
+        let block = blocks.iter().find(|block| block.instance == instance && block.subject == subject);
+        let blocked = block.map(
+            |block| json!({ "at": instant(block.at), "until": block.until.map(instant), "why": block.why }),
+        );
+        let active = self.count_active(instance, user, now).await?;
+        Ok((StatusCode::OK, json!({ "blocked": blocked, "active_keys": active })))
+    }
+
+    async fn count_active(&self, instance: &str, user: &str, now: SystemTime) -> Result<usize, Problem> {
+        let mut query = Query {
+            instance: Some(instance.into()),
+            user_id: Some(user.to_owned()),
+            standing: Some(KeyStanding::Active),
+            limit: PORTION,
+            ..Query::default()
+        };
+        let mut count = 0;
+        loop {
+            let page = self.keyring.ledger().list(&query, now).await?;
+            count += page.records.len();
+            query.after = page.next;
+            if query.after.is_none() {
+                return Ok(count);
+            }
+        }
+    }
+
+    pub(super) async fn block_user(&self, instance: &str, user: &str, call: &Call<'_>) -> Answer {
+        let Why { reason } = call.read()?;
+        self.desk(Some(instance))?;
+        self.keyring.block_user(instance, user, reason.as_deref(), &call.actor).await?;
+        Ok((StatusCode::OK, json!({ "blocked": true })))
+    }
+
+    pub(super) async fn unblock_user(&self, instance: &str, user: &str, call: &Call<'_>) -> Answer {
+        self.desk(Some(instance))?;
+        let unblocked = self.keyring.unblock_user(instance, user, &call.actor).await?;
+        Ok((StatusCode::OK, json!({ "unblocked": unblocked })))
+    }
+
+    pub(super) async fn revoke_of(&self, instance: &str, user: &str, call: &Call<'_>) -> Answer {
+        let Why { reason } = call.read()?;
+        self.desk(Some(instance))?;
+        let reason = Reason { by: RevokedBy::Operator, why: reason.as_deref(), actor: &call.actor };
+        let revoked = self.keyring.revoke_all_of(instance, user, reason).await?;
+        Ok((StatusCode::OK, json!({ "revoked": revoked, "propagated": true })))
+    }
+
+    pub(super) async fn end_session(&self, instance: &str, call: &Call<'_>) -> Answer {
+        let Session { token } = call.read()?;
+        let desk = self.desk(Some(instance))?;
+        let session = (desk.read_session)(&token).ok_or_else(|| {
+            Problem::invalid("this is not the token of a session that could be used at this instance")
+        })?;
+        self.keyring.end_session(instance, &session, &call.actor).await?;
+        Ok((StatusCode::OK, json!({ "ended": true })))
+    }
+}

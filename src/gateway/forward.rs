@@ -1,0 +1,113 @@
+//! A request on its way to an instance, and the answer on its way back.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use hyper::{Request, Response, StatusCode, Version};
+
+use super::denial::Stop;
+use super::mirror::{self, Effect};
+use super::plan::Instance;
+use super::recorded::Note;
+use super::route::Route;
+use super::stamp::remove_hop_by_hop;
+use crate::auth::{Identity, Limits};
+use crate::http::{Body, Refusal, RequestBody};
+use crate::keys::audit::{Actor, Role};
+use crate::upstream::{Exchange, ForwardError, Upstream};
+
+/// An answer that is not recorded yet.
+pub(super) type Answer = Response<Body<Exchange>>;
+
+/// Where a request goes, and within which limits.
+pub(super) struct Way<'v> {
+    pub(super) limits: &'v Limits,
+    pub(super) instance: &'v Arc<Instance>,
+    pub(super) upstream: &'v Rc<Upstream>,
+}
+
+/// Who asks for what, and from where.
+pub(super) struct Asker {
+    pub(super) route: Route,
+    pub(super) identity: Option<Identity>,
+    pub(super) address: IpAddr,
+}
+
+/// Sends the request on, and learns from the answer what it does to keys and sessions.
+pub(super) async fn forward(
+    way: &Way<'_>,
+    request: Request<RequestBody>,
+    asker: Asker,
+    note: &mut Note,
+) -> Result<Answer, Stop> {
+    let started = Instant::now();
+    let Asker { route, identity, address } = asker;
+    let effect = Effect::of(route, identity.as_ref(), way.instance);
+    let sent = match (effect, identity) {
+        (Some(effect), Some(identity)) => {
+            let (upstream, instance) = (Rc::clone(way.upstream), Arc::clone(way.instance));
+            to_its_end(async move {
+                let answer = send(&upstream, request).await?;
+                let actor = actor(&identity, address);
+                effect.take(&instance, &identity, &actor, answer).await.map_err(|_| Stop::BrokenOff)
+            })
+            .await
+        }
+        (_, identity) => match (send(way.upstream, request).await, identity) {
+            (Ok(answer), Some(identity)) if answer.status() == StatusCode::UNAUTHORIZED => {
+                mirror::refused(way.instance, &identity, answer).await.map_err(|_| Stop::BrokenOff)
+            }
+            (sent, _) => sent,
+        },
+    };
+    note.edit(|record| record.upstream = Some(started.elapsed()));
+    if let Ok(answer) = &sent {
+        mirror::issued(way.instance, answer).await;
+    }
+    sent.map(cleaned)
+}
+
+/// A user, as the audit chain names them.
+pub(super) fn actor(identity: &Identity, address: IpAddr) -> Actor {
+    Actor { role: Role::User, name: Some(identity.user_id().text()), address: Some(address) }
+}
+
+/// Runs to its end even if the client goes away meanwhile: what an instance has done to a key must be known here.
+async fn to_its_end(work: impl Future<Output = Result<Answer, Stop>> + 'static) -> Result<Answer, Stop> {
+    tokio::task::spawn_local(work).await.unwrap_or(Err(Stop::BrokenOff))
+}
+
+pub(super) async fn send(upstream: &Rc<Upstream>, request: Request<RequestBody>) -> Result<Answer, Stop> {
+    match upstream.send(request).await {
+        // Nothing was offered to switch to, so what follows is not what this request asked for.
+        Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            tracing::warn!(upstream = %upstream.settings().authority, "the instance switched protocols unasked");
+            Err(Stop::Refused(Refusal::UpstreamUnavailable))
+        }
+        Ok(response) => Ok(response.map(Body::Upstream)),
+        Err(error) => Err(blame(&error, upstream)),
+    }
+}
+
+fn blame(error: &ForwardError, upstream: &Upstream) -> Stop {
+    let refusal = match error {
+        ForwardError::Client(_) => return Stop::BrokenOff,
+        ForwardError::ContentTooLarge => return Stop::Refused(Refusal::ContentTooLarge),
+        ForwardError::Connect(_) | ForwardError::ConnectTimeout | ForwardError::Broken(_) => {
+            Refusal::UpstreamUnavailable
+        }
+        ForwardError::HeadTimeout => Refusal::UpstreamTimeout,
+    };
+    let cause = std::error::Error::source(error).map(ToString::to_string);
+    tracing::warn!(upstream = %upstream.settings().authority, cause, "{error}");
+    Stop::Refused(refusal)
+}
+
+/// Takes away what concerns only the connection between gateway and instance, and what nobody may claim.
+pub(super) fn cleaned(mut response: Answer) -> Answer {
+    *response.version_mut() = Version::HTTP_11;
+    remove_hop_by_hop(response.headers_mut());
+    response
+}

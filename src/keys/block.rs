@@ -1,0 +1,128 @@
+//! Users and sessions that are refused, whatever they present. Where blocks are kept is the store's affair.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{PoisonError, RwLock};
+use std::time::SystemTime;
+
+/// That a user or a session is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    /// The instance.
+    pub instance: String,
+    /// Whom it concerns.
+    pub subject: Subject,
+    /// Since when.
+    pub at: SystemTime,
+    /// Until when; `None`: until it is lifted.
+    pub until: Option<SystemTime>,
+    /// Why, in an operator's words.
+    pub why: Option<String>,
+}
+
+/// Who is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// The user with this id: keys and sessions.
+    User(String),
+    /// One session token, by its SHA-256.
+    Session([u8; 32]),
+}
+
+/// The blocks of one instance that a process knows. With none, asking costs one atomic load.
+#[derive(Debug, Default)]
+pub struct Blocks {
+    count: AtomicUsize,
+    known: RwLock<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    users: HashMap<String, Option<SystemTime>>,
+    sessions: HashMap<[u8; 32], Option<SystemTime>>,
+}
+
+impl Blocks {
+    /// Whether nobody is refused.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count.load(Ordering::Acquire) == 0
+    }
+
+    /// Whether this user is blocked at `now`.
+    #[must_use]
+    pub fn has_user(&self, id: &str, now: SystemTime) -> bool {
+        self.holds(now, |known| known.users.get(id).copied())
+    }
+
+    /// Whether the session with this token is over at `now`, before its own time.
+    #[must_use]
+    pub fn has_session(&self, digest: &[u8; 32], now: SystemTime) -> bool {
+        self.holds(now, |known| known.sessions.get(digest).copied())
+    }
+
+    fn holds(&self, now: SystemTime, find: impl FnOnce(&Known) -> Option<Option<SystemTime>>) -> bool {
+        if self.is_empty() {
+            return false;
+        }
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        find(&known).is_some_and(|until| until.is_none_or(|until| now < until))
+    }
+
+    /// Refuses from now on.
+    pub(super) fn add(&self, subject: Subject, until: Option<SystemTime>) {
+        self.change(|known| known.add(subject, until));
+    }
+
+    /// Accepts again.
+    pub(super) fn lift(&self, subject: &Subject) {
+        self.change(|known| match subject {
+            Subject::User(id) => drop(known.users.remove(id)),
+            Subject::Session(digest) => drop(known.sessions.remove(digest)),
+        });
+    }
+
+    /// Takes what the store holds for all that there is.
+    pub(super) fn replace(&self, blocks: impl IntoIterator<Item = Block>) {
+        let mut all = Known::default();
+        blocks.into_iter().for_each(|block| all.add(block.subject, block.until));
+        self.change(|known| *known = all);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Known)) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        change(&mut known);
+        self.count.store(known.users.len() + known.sessions.len(), Ordering::Release);
+    }
+}
+
+impl Known {
+    fn add(&mut self, subject: Subject, until: Option<SystemTime>) {
+        match subject {
+            Subject::User(id) => self.users.insert(id, until),
+            Subject::Session(digest) => self.sessions.insert(digest, until),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_block_holds_until_its_end_or_until_it_is_lifted() {
+        let blocks = Blocks::default();
+        let (now, later) = (SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH + Duration::from_secs(9));
+        assert!(!blocks.has_user("ann", now));
+        blocks.add(Subject::User("ann".to_owned()), None);
+        blocks.add(Subject::Session([7; 32]), Some(later));
+        assert!(blocks.has_user("ann", later) && !blocks.has_user("bob", now));
+        assert!(blocks.has_session(&[7; 32], now) && !blocks.has_session(&[7; 32], later));
+        blocks.lift(&Subject::User("ann".to_owned()));
+        assert!(!blocks.has_user("ann", now) && blocks.has_session(&[7; 32], now));
+        blocks.replace([]);
+        assert!(!blocks.has_session(&[7; 32], now));
+    }
+}
