@@ -172,6 +172,33 @@ impl Keyring {
         }
     }
 
+    /// Takes over keys that are known elsewhere, and tells what became of each. None is remembered before
+    /// it is used, so that nothing that is in use has to make room.
+    ///
+    /// # Errors
+    /// Where the store could not write them; some may be taken over then. It can be repeated.
+    pub async fn import(
+        &self,
+        instance: &str,
+        records: Vec<KeyRecord>,
+        actor: &Actor,
+    ) -> Result<Vec<Learned>, StoreError> {
+        let with_event = |record: KeyRecord| {
+            let mut event = about(actor, Action::KeyImported, instance);
+            event.key_id = Some(record.id.clone());
+            event.user_id = Some(record.user_id.clone());
+            (record, event)
+        };
+        let records: Vec<_> = records.into_iter().map(with_event).collect();
+        let learned = self.store.learn_all(&records).await;
+        // Also where it failed: some may have been taken over.
+        let keys = self.of(instance);
+        for (record, _) in &records {
+            keys.change(&record.hash, std::future::ready(Ok(()))).await?;
+        }
+        learned
+    }
+
     /// Revokes the key with this id, known or not; see [`Keys::revoke`].
     ///
     /// # Errors

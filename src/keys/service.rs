@@ -135,13 +135,11 @@ impl Keys {
         let hash = news.record.hash;
         let mut learned = Learned::Revoked;
         let outcome = &mut learned;
-        // Imports come by the hundred thousand, and push nothing out that is in use.
-        let remembered = (news.action != Action::KeyImported).then(|| news.record.clone());
+        let record = news.record.clone();
         let load = || async move {
             *outcome = self.shared.write(news).await?;
-            let settled = |record| Finding::Settled(Verdict::of(record));
             Ok(match outcome {
-                Learned::Written => remembered.map_or(Finding::Changed, settled),
+                Learned::Written => Finding::Settled(Verdict::of(record)),
                 Learned::Known(_) | Learned::Revoked | Learned::TooMany => Finding::Changed,
             })
         };

@@ -47,6 +47,10 @@ pub trait KeyStore: Send + Sync + 'static {
 
 /// What operators need of a store: everything in one place, and what was done to it.
 pub trait Ledger: KeyStore {
+    /// Takes in many records, each as [`KeyStore::learn`] does, whatever the number of their owners' keys,
+    /// and tells what became of each. Where it fails, some may be taken in; it can be repeated.
+    fn learn_all<'a>(&'a self, records: &'a [(KeyRecord, Event)]) -> Answer<'a, Vec<Learned>>;
+
     /// The records of all keys with this id at this instance.
     fn with_id<'a>(&'a self, instance: &'a str, id: &'a str) -> Answer<'a, Vec<KeyRecord>>;
 

@@ -10,8 +10,7 @@ use serde_json::json;
 use super::problem::Problem;
 use super::view::read_instant;
 use super::{Answer, Call, Rest};
-use crate::keys::audit::Action;
-use crate::keys::{Issuer, KeyHash, KeyRecord, Learned, News, PREFIX, Policy, Revocation, RevokedBy};
+use crate::keys::{Issuer, KeyHash, KeyRecord, Learned, PREFIX, Policy, Revocation, RevokedBy};
 
 /// So many keys may come at once.
 const MOST_AT_ONCE: usize = 1_000;
@@ -66,30 +65,26 @@ impl Rest {
             return Err(Problem::invalid(format!("at most {MOST_AT_ONCE} keys at once")));
         }
         let instance: Arc<str> = desk.name.as_str().into();
-        let mut results = Vec::with_capacity(keys.len());
-        for key in keys {
-            let result = match key.record(&instance, desk.issuer) {
-                Err(why) => Fate { outcome: "refused", why: Some(why) },
-                Ok(record) if dry_run => self.foresee(&record).await?,
-                Ok(record) => self.take_in(record, call).await?,
-            };
-            results.push(result);
+        let keys: Vec<_> = keys.into_iter().map(|key| key.record(&instance, desk.issuer)).collect();
+        let good = || keys.iter().filter_map(|key| key.as_ref().ok());
+        let mut fates = Vec::with_capacity(keys.len());
+        if dry_run {
+            for record in good() {
+                fates.push(self.foresee(record).await?);
+            }
+        } else {
+            let learned = self.keyring.import(&instance, good().cloned().collect(), &call.actor).await?;
+            fates.extend(good().zip(learned).map(|(record, learned)| Fate::of(record, &learned)));
         }
+        let mut fates = fates.into_iter();
+        let results: Vec<Fate> = keys
+            .iter()
+            .filter_map(|key| match key {
+                Ok(_) => fates.next(),
+                Err(why) => Some(Fate { outcome: "refused", why: Some(why.clone()) }),
+            })
+            .collect();
         Ok((StatusCode::OK, json!({ "results": results })))
-    }
-
-    async fn take_in(&self, record: KeyRecord, call: &Call<'_>) -> Result<Fate, Problem> {
-        let is_revoked = record.revoked.is_some();
-        let keys = self.keyring.of(&record.instance);
-        let news = News { record, most: None, action: Action::KeyImported, actor: &call.actor };
-        let outcome = match keys.learn(news).await? {
-            Learned::Written if is_revoked => "revoked",
-            Learned::Written => "written",
-            Learned::Known(known) if known.revoked.is_some() && !is_revoked => "buried",
-            Learned::Known(_) => "known",
-            Learned::Revoked | Learned::TooMany => "buried",
-        };
-        Ok(Fate { outcome, why: None })
     }
 
     /// What taking it in would come to, as far as that can be known before.
@@ -102,6 +97,20 @@ impl Rest {
             (None, None) => "written",
         };
         Ok(Fate { outcome, why: None })
+    }
+}
+
+impl Fate {
+    fn of(record: &KeyRecord, learned: &Learned) -> Self {
+        let is_revoked = record.revoked.is_some();
+        let outcome = match learned {
+            Learned::Written if is_revoked => "revoked",
+            Learned::Written => "written",
+            Learned::Known(known) if known.revoked.is_some() && !is_revoked => "buried",
+            Learned::Known(_) => "known",
+            Learned::Revoked | Learned::TooMany => "buried",
+        };
+        Self { outcome, why: None }
     }
 }
 

@@ -117,6 +117,11 @@ impl KeyStore for Embedded {
 }
 
 impl Ledger for Embedded {
+    fn learn_all<'a>(&'a self, records: &'a [(KeyRecord, Event)]) -> Answer<'a, Vec<Learned>> {
+        let records = records.to_vec();
+        self.ask(move |db| rows::learn_all(db, &records))
+    }
+
     fn with_id<'a>(&'a self, instance: &'a str, id: &'a str) -> Answer<'a, Vec<KeyRecord>> {
         let (instance, id) = (instance.to_owned(), id.to_owned());
         self.ask(move |db| listing::with_id(db, &instance, &id))

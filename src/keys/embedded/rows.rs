@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Result, Row, TransactionBehavior, params};
 
+use super::super::audit::Event;
 use super::super::query::{listed_at, searched};
 use super::super::store::{day_of, from_millis, millis};
 use super::super::{
@@ -49,29 +50,44 @@ pub(super) fn find(db: &Connection, instance: &str, hash: &KeyHash) -> Result<Op
 
 pub(super) fn learn(db: &mut Connection, record: &KeyRecord, terms: Admission<'_>) -> Result<Learned> {
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    if let Some(known) = find(&transaction, &record.instance, &record.hash)? {
+    let learned = take_in(&transaction, record, terms)?;
+    transaction.commit()?;
+    Ok(learned)
+}
+
+/// In one transaction: what costs is reaching the disk.
+pub(super) fn learn_all(db: &mut Connection, records: &[(KeyRecord, Event)]) -> Result<Vec<Learned>> {
+    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut learned = Vec::with_capacity(records.len());
+    for (record, event) in records {
+        learned.push(take_in(&transaction, record, Admission { most: None, event })?);
+    }
+    transaction.commit()?;
+    Ok(learned)
+}
+
+fn take_in(db: &Connection, record: &KeyRecord, terms: Admission<'_>) -> Result<Learned> {
+    if let Some(known) = find(db, &record.instance, &record.hash)? {
         return Ok(Learned::Known(known));
     }
     if let Some(most) = terms.most {
-        let count: i64 = transaction
-            .prepare_cached(COUNT)?
-            .query_row([&*record.instance, &record.user_id], |row| row.get(0))?;
+        let count: i64 =
+            db.prepare_cached(COUNT)?.query_row([&*record.instance, &record.user_id], |row| row.get(0))?;
         if usize::try_from(count).unwrap_or(usize::MAX) >= most {
             return Ok(Learned::TooMany);
         }
     }
-    let buried = transaction
+    let buried = db
         .prepare_cached(BURIED)?
         .query_row([&*record.instance, &record.id], |row| revocation(row, 0))
         .optional()?;
     let learned = if buried.is_some() { Learned::Revoked } else { Learned::Written };
     let revoked = buried.as_ref().or(record.revoked.as_ref());
-    insert(&transaction, record, revoked, terms.event.at)?;
+    insert(db, record, revoked, terms.event.at)?;
     if let Some(revoked) = revoked {
-        bury(&transaction, &record.instance, &record.id, revoked)?;
+        bury(db, &record.instance, &record.id, revoked)?;
     }
-    chain::add(&transaction, terms.event)?;
-    transaction.commit()?;
+    chain::add(db, terms.event)?;
     Ok(learned)
 }
 

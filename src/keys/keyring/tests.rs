@@ -148,6 +148,19 @@ async fn a_block_is_known_after_a_restart_and_an_older_list_never_hides_it() {
     assert!(!keyring.unblock_user("home", "jörg", &operator()).await.expect("nothing to do"));
 }
 
+#[tokio::test]
+async fn what_was_unknown_a_moment_ago_is_accepted_once_it_is_imported_and_what_was_revoked_is_not() {
+    let Bench { keyring, _folder } = bench(HOUR).await;
+    let (new, buried) = (of_three(0), of_three(1));
+    assert!(!is_accepted(&keyring, &new.hash).await);
+    revoke(&keyring, &buried.id).await;
+    let records = vec![new.clone(), buried.clone(), new.clone()];
+    let learned = keyring.import("home", records, &operator()).await.expect("taken over");
+    assert!(matches!(learned[..], [Learned::Written, Learned::Revoked, Learned::Known(_)]), "{learned:?}");
+    assert!(is_accepted(&keyring, &new.hash).await);
+    assert!(!is_accepted(&keyring, &buried.hash).await);
+}
+
 /// What may happen to three keys, two of which share an id.
 #[derive(Debug, Clone)]
 enum Step {
@@ -185,9 +198,7 @@ async fn walk(steps: &[Step], cache_for: Duration) -> Option<usize> {
     for (number, step) in steps.iter().enumerate() {
         match step {
             Step::Learn(key) => {
-                let (record, actor) = (of_three(*key), operator());
-                let news = News { record, most: None, action: Action::KeyImported, actor: &actor };
-                keyring.of("home").learn(news).await.expect("an answer");
+                keyring.import("home", vec![of_three(*key)], &operator()).await.expect("an answer");
                 known.insert(*key);
             }
             Step::Adopt(key) => {

@@ -76,6 +76,16 @@ impl KeyStore for RedisStore {
 }
 
 impl Ledger for RedisStore {
+    fn learn_all<'a>(&'a self, records: &'a [(KeyRecord, Event)]) -> Answer<'a, Vec<Learned>> {
+        Box::pin(async move {
+            let mut learned = Vec::with_capacity(records.len());
+            for (record, event) in records {
+                learned.push(self.take_in(record, Admission { most: None, event }).await?);
+            }
+            Ok(learned)
+        })
+    }
+
     fn with_id<'a>(&'a self, instance: &'a str, id: &'a str) -> Answer<'a, Vec<KeyRecord>> {
         Box::pin(self.with_that_id(instance, id))
     }
