@@ -26,7 +26,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 use crate::config::{Config, Problems};
-use crate::keys::PREFIX;
+use crate::keys::holds_key;
 use door::Door;
 use serve::SourceArgs;
 
@@ -183,14 +183,8 @@ const A_KEY_IS_NO_ARGUMENT: &str = "an argument holds a whole API key. Arguments
 
 /// Whether an argument holds more of a key than the 18 characters that lists show.
 fn holds_a_key(argument: &OsStr) -> bool {
-    let text = argument.to_string_lossy();
-    let digits = |rest: &str| rest.bytes().take_while(u8::is_ascii_hexdigit).count();
-    text.match_indices(PREFIX)
-        .any(|(at, _)| text.get(at + PREFIX.len()..).is_some_and(|rest| digits(rest) > SHOWN_DIGITS))
+    holds_key(argument.as_encoded_bytes())
 }
-
-/// So many digits of a key are in its prefix.
-const SHOWN_DIGITS: usize = 7;
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,8 @@
 //! How times, numbers and other people's texts are written for a person on a terminal.
 
-use time::OffsetDateTime;
+use std::time::{Duration, SystemTime};
+
+use crate::keys::write_timestamp;
 
 /// A time of RFC 3339 in UTC, as the admin API writes it, to the second: `2026-11-23 22:36:06 UTC`.
 pub(super) fn moment(text: &str) -> String {
@@ -15,21 +17,9 @@ pub(super) fn moment(text: &str) -> String {
 
 /// Milliseconds since 1970, as the audit chain has them, in the same form.
 pub(super) fn moment_of_millis(millis: i64) -> String {
-    match OffsetDateTime::from_unix_timestamp(millis.div_euclid(1000)) {
-        Ok(time) => {
-            let (date, time) = (time.date(), time.time());
-            format!(
-                "{:04}-{:02}-{:02} {:02}:{:02}:{:02} UTC",
-                date.year(),
-                u8::from(date.month()),
-                date.day(),
-                time.hour(),
-                time.minute(),
-                time.second()
-            )
-        }
-        Err(_) => format!("{millis} ms"),
-    }
+    let since = u64::try_from(millis).ok().map(Duration::from_millis);
+    let text = since.and_then(|since| write_timestamp(SystemTime::UNIX_EPOCH.checked_add(since)?));
+    text.map_or_else(|| format!("{millis} ms"), |text| format!("{text} UTC"))
 }
 
 /// The time of a last use; OpenBin's own word where there was none.

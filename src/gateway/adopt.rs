@@ -13,6 +13,7 @@ use hyper::{Request, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::openbin::{KeyList, Problem};
 use super::plan::Instance;
 use crate::auth::Denied;
 use crate::http::RequestBody;
@@ -28,21 +29,6 @@ const MAX_ANSWER_BYTES: usize = 256 * 1024;
 struct Me {
     id: String,
     email: Option<String>,
-}
-
-/// The owner's keys, in OpenBin's words.
-#[derive(Deserialize)]
-struct KeyList {
-    results: Vec<ListedKey>,
-}
-
-#[derive(Deserialize)]
-struct ListedKey {
-    id: String,
-    key_prefix: String,
-    #[serde(default)]
-    name: String,
-    created_at: Option<String>,
 }
 
 /// Asks the instance about a key.
@@ -114,14 +100,6 @@ enum Said<T> {
     No(Adoption),
 }
 
-/// An error body of OpenBin's.
-#[derive(Deserialize)]
-struct Problem {
-    error: String,
-    #[serde(default)]
-    message: String,
-}
-
 impl Question<'_> {
     async fn put<T: DeserializeOwned>(&self, path: &'static str) -> Result<Said<T>, Denied> {
         let unclear = |why: &str| unclear(self.instance, self.key, why);
@@ -156,8 +134,7 @@ impl Question<'_> {
 fn refusal(status: StatusCode, body: &[u8]) -> Option<Adoption> {
     let problem = serde_json::from_slice::<Problem>(body).ok()?;
     match (status.as_u16(), problem.error.as_str()) {
-        // OpenBin also answers 401 where its database fails; only this text says that the key is bad.
-        (401, "UNAUTHORIZED") if problem.message == "Invalid API key" => Some(Adoption::Unknown),
+        (401, _) if problem.names_an_unknown_key() => Some(Adoption::Unknown),
         (401, "ACCOUNT_DELETED") => Some(Adoption::Refused(OwnerRefusal::AccountDeleted)),
         (403, "ACCOUNT_SUSPENDED") => Some(Adoption::Refused(OwnerRefusal::AccountSuspended)),
         (403, "PLAN_RESTRICTED") => Some(Adoption::Refused(OwnerRefusal::PlanRestricted)),

@@ -9,9 +9,10 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
-use serde::Deserialize;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::InstanceSettings;
+use super::openbin::{Created, KeyList, Problem};
 use crate::auth::Minter;
 use crate::http::header::X_AUTH_METHOD;
 use crate::keys::Token;
@@ -64,31 +65,6 @@ pub enum AgentError {
     },
 }
 
-#[derive(Deserialize)]
-struct Created {
-    id: String,
-    key: zeroize::Zeroizing<String>,
-    #[serde(default)]
-    name: String,
-}
-
-#[derive(Deserialize)]
-struct Listed {
-    results: Vec<ListedKey>,
-}
-
-#[derive(Deserialize)]
-struct ListedKey {
-    id: String,
-}
-
-#[derive(Deserialize)]
-struct Problem {
-    error: String,
-    #[serde(default)]
-    message: String,
-}
-
 impl Agent {
     /// Acts at this instance.
     #[must_use]
@@ -115,7 +91,7 @@ impl Agent {
     /// # Errors
     /// Where it did not.
     pub async fn revoke_key(&self, owner: Owner<'_>, id: &str) -> Result<(), AgentError> {
-        let path = format!("/api/api-keys/{}", encoded(id));
+        let path = format!("/api/api-keys/{}", utf8_percent_encode(id, IN_A_SEGMENT));
         let answer = self.ask(owner, Method::DELETE, &path, Bytes::new()).await?;
         match refusal(&answer) {
             None => Ok(()),
@@ -132,7 +108,7 @@ impl Agent {
     /// Where the instance did not say.
     pub async fn has_key(&self, owner: Owner<'_>, id: &str) -> Result<bool, AgentError> {
         let answer = self.ask(owner, Method::GET, "/api/api-keys", Bytes::new()).await?;
-        let listed: Listed = expect(&answer, StatusCode::OK)?;
+        let listed: KeyList = expect(&answer, StatusCode::OK)?;
         Ok(listed.results.iter().any(|key| key.id == id))
     }
 
@@ -192,18 +168,9 @@ fn refusal(answer: &Response<Bytes>) -> Option<AgentError> {
     })
 }
 
-/// An id as one segment of a path (RFC 3986 §2.1).
-fn encoded(id: &str) -> String {
-    let mut out = String::with_capacity(id.len());
-    for byte in id.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'~') {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
-}
+/// What is encoded so that an id stays one segment of a path (RFC 3986 §2.3); dots, too, which alone would
+/// lead elsewhere.
+const IN_A_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~');
 
 #[cfg(test)]
 mod tests {
@@ -229,6 +196,7 @@ mod tests {
 
     #[test]
     fn an_id_stays_one_segment() {
+        let encoded = |id| utf8_percent_encode(id, IN_A_SEGMENT).to_string();
         assert_eq!(encoded("a-1"), "a-1");
         assert_eq!(encoded("../x?y"), "%2E%2E%2Fx%3Fy");
     }

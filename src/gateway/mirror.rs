@@ -16,6 +16,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::agent::Owner;
+use super::openbin::{Created, Problem};
 use super::plan::Instance;
 use super::route::Route;
 use crate::auth::Identity;
@@ -48,24 +49,9 @@ pub(super) enum Effect {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Broken;
 
-/// A new key, in OpenBin's words: the only time that the key is shown.
-#[derive(Deserialize)]
-struct Created {
-    id: String,
-    key: zeroize::Zeroizing<String>,
-    #[serde(default)]
-    name: String,
-}
-
 /// An account's end, in OpenBin's words.
 #[derive(Deserialize)]
 struct Deleted {
-    message: String,
-}
-
-/// An error, in OpenBin's words.
-#[derive(Deserialize)]
-struct Problem {
     message: String,
 }
 
@@ -187,7 +173,7 @@ pub(super) async fn refused(
     let (answer, content) = read(answer, StatusCode::UNAUTHORIZED).await?;
     let Some(key) = identity.shared_key() else { return Ok(answer) };
     let problem = content.and_then(|content| serde_json::from_slice::<Problem>(&content).ok());
-    let is_unknown = problem.is_some_and(|problem| problem.message == "Invalid API key");
+    let is_unknown = problem.is_some_and(|problem| problem.names_an_unknown_key());
     if is_unknown && instance.may_look_into(&key.record.hash) {
         let instance = Arc::clone(instance);
         tokio::task::spawn_local(async move { confirm(&instance, &key).await });

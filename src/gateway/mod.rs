@@ -12,6 +12,7 @@ mod errands;
 mod forward;
 mod limits;
 mod mirror;
+mod openbin;
 mod origin;
 mod pass;
 mod plan;

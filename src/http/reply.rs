@@ -141,20 +141,20 @@ impl Refusal {
 
     /// RFC 6750 §3.
     fn challenge(self) -> Option<&'static str> {
-        match self {
-            Self::NoToken | Self::AdminUnauthorized => Some(r#"Bearer realm="openbin""#),
-            Self::InsufficientScope => Some(r#"Bearer realm="openbin", error="insufficient_scope""#),
-            _ if self.words().0 == 401 => Some(r#"Bearer realm="openbin", error="invalid_token""#),
-            _ => None,
+        if self == Self::NoToken || self == Self::AdminUnauthorized {
+            return Some(r#"Bearer realm="openbin""#);
         }
+        if self == Self::InsufficientScope {
+            return Some(r#"Bearer realm="openbin", error="insufficient_scope""#);
+        }
+        (self.words().0 == 401).then_some(r#"Bearer realm="openbin", error="invalid_token""#)
     }
 
     fn retry_after(self) -> Option<Duration> {
-        match self {
-            Self::RateLimited { retry_after } => Some(retry_after),
-            Self::StoreUnavailable => Some(Duration::from_secs(1)),
-            _ => None,
+        if let Self::RateLimited { retry_after } = self {
+            return Some(retry_after);
         }
+        (self == Self::StoreUnavailable).then_some(Duration::from_secs(1))
     }
 }
 

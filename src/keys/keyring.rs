@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use super::audit::{Action, Actor, Event};
 use super::errand::{Errand, State, Task};
+use super::store::watch;
 use super::{
     Amended, Amendment, Issuer, KeyHash, KeyRecord, Keys, Learned, Ledger, News, Policy, PolicyError, Query,
     Revocation, Revoke, RevokedBy, Settings, StoreError, Token,
@@ -190,11 +191,11 @@ impl Keyring {
             (record, event)
         };
         let records: Vec<_> = records.into_iter().map(with_event).collect();
-        let learned = self.store.learn_all(&records).await;
+        let learned = watch(&self.metrics, self.store.learn_all(&records).await);
         // Also where it failed: some may have been taken over.
         let keys = self.of(instance);
         for (record, _) in &records {
-            keys.change(&record.hash, std::future::ready(Ok(()))).await?;
+            keys.forget(&record.hash).await;
         }
         learned
     }
@@ -237,23 +238,25 @@ impl Keyring {
         }
     }
 
-    /// A portion of a user's keys that are not revoked.
-    async fn keys_of(&self, instance: &str, user_id: &str) -> Result<Vec<KeyRecord>, StoreError> {
-        let query = Query {
+    /// A user's keys that are not revoked, the newest first, whoever issued them.
+    ///
+    /// # Errors
+    /// Where the store could not answer.
+    pub async fn keys_of(&self, instance: &str, user_id: &str) -> Result<Vec<KeyRecord>, StoreError> {
+        let mut query = Query {
             instance: Some(instance.into()),
             user_id: Some(user_id.to_owned()),
             limit: PORTION,
             ..Query::default()
         };
-        let (mut query, now) = (query, SystemTime::now());
+        let (mut found, now) = (Vec::new(), SystemTime::now());
         loop {
             let page = self.store.list(&query, now).await?;
-            let mut left = page.records;
-            left.retain(|record| record.revoked.is_none());
-            if !left.is_empty() || page.next.is_none() {
-                return Ok(left);
-            }
+            found.extend(page.records.into_iter().filter(|record| record.revoked.is_none()));
             query.after = page.next;
+            if query.after.is_none() {
+                return Ok(found);
+            }
         }
     }
 

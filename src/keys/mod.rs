@@ -18,11 +18,12 @@ mod record;
 mod redis;
 mod service;
 mod store;
+mod timestamp;
 mod token;
 mod usage;
 mod verdict;
 
-pub use import::{Found, ImportError, Reader, Source, Unreadable, read_timestamp};
+pub use import::{Found, ImportError, Reader, Source, Unreadable};
 pub use keyring::{EndedSession, Issued, KeyError, Keyring, LONGEST_NAME, MOST_KEYS, NewKey, Reason};
 pub use network::Network;
 pub use policy::{Attempt, Breach, Policy, PolicyError};
@@ -33,7 +34,8 @@ pub use service::{Keys, News, Revoke};
 pub use store::{
     Admission, Amended, Amendment, Answer, Day, Ending, KeyStore, Learned, Ledger, StoreError, Use, open,
 };
-pub use token::{KeyHash, KeyShape, PREFIX, Token};
+pub use timestamp::{read as read_timestamp, write as write_timestamp};
+pub use token::{KeyHash, KeyShape, PREFIX, SHOWN_DIGITS, Token, holds_key};
 pub use usage::{Unwritten, Usage, UsageShard};
 pub use verdict::{Adoption, LookupError, OwnerRefusal, Verdict};
 

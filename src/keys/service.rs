@@ -5,6 +5,7 @@
 //! before it is believed, because a tombstone may be waiting there.
 
 use std::convert::Infallible;
+use std::future::ready;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -165,6 +166,13 @@ impl Keys {
         };
         Box::pin(self.shared.cache.load(hash, Purpose::Change, load)).await.map_err(of_store)?;
         changed.unwrap_or_else(|| Err(stopping()))
+    }
+
+    /// Forgets what is remembered of a key whose record may have been written meanwhile; a tombstone stays.
+    pub(super) async fn forget(&self, hash: &KeyHash) {
+        let load = || ready(Ok::<_, LookupError<Infallible>>(Finding::Changed));
+        // Nothing is asked for that could fail.
+        let _ = self.shared.cache.load(hash, Purpose::Change, load).await;
     }
 
     /// Revokes the key with this id, whether it is known or not. When this has returned `Ok`, no request

@@ -8,7 +8,9 @@ use zeroize::Zeroizing;
 /// What every OpenBin API key begins with.
 pub const PREFIX: &str = "sk_openbin_";
 const HEX_DIGITS: usize = 64;
-const SHOWN: usize = 18;
+/// So many digits of a key are in what lists show of it.
+pub const SHOWN_DIGITS: usize = 7;
+const SHOWN: usize = PREFIX.len() + SHOWN_DIGITS;
 
 /// The SHA-256 of a whole key, its prefix included: the only form in which a key is kept.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -84,6 +86,15 @@ impl KeyShape {
         let hex = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
         if rest.len() == HEX_DIGITS && rest.iter().all(hex) { Self::Key } else { Self::Malformed }
     }
+}
+
+/// Whether a text shows more of a key than lists do: then it is a secret, wherever it stands.
+#[must_use]
+pub fn holds_key(text: &[u8]) -> bool {
+    let starts = text.windows(PREFIX.len()).enumerate().filter(|(_, part)| *part == PREFIX.as_bytes());
+    starts
+        .map(|(start, _)| text.get(start + PREFIX.len()..).unwrap_or_default())
+        .any(|rest| rest.iter().take_while(|byte| byte.is_ascii_hexdigit()).count() > SHOWN_DIGITS)
 }
 
 /// A key's text, wiped from memory when dropped; shows only its 18-character prefix.

@@ -9,7 +9,7 @@ use openbin_gateway::keys::{ImportError, KeyHash};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::{at, drain, open, read, refused};
+use super::{at, drain, open, read, refused, the_orphan_behind_two_keys};
 
 const TABLES: &str = "
     CREATE TABLE users (id TEXT PRIMARY KEY, email TEXT UNIQUE NOT NULL, suspended_at TEXT, deleted_at TEXT);
@@ -127,14 +127,7 @@ async fn every_column_of_every_key_is_read() {
         .expect("keys");
     let all = read(&database.source()).await;
     assert!(all.unreadable.is_empty());
-    let [first, second, orphan] = all.found.as_slice() else { panic!("{} keys", all.found.len()) };
-    assert_eq!((first.hash, first.id.as_deref()), (KeyHash::of("1"), Some("k1")));
-    assert_eq!((first.user_id.as_str(), first.user_email.as_deref()), ("u1", Some("ann@example.com")));
-    assert_eq!((first.name.as_str(), first.prefix.as_deref()), ("läptop", Some("sk_openbin_0011223")));
-    assert_eq!((first.created_at, first.last_used_at, first.revoked_at), (at(1), at(2), None));
-    assert_eq!((second.hash, second.user_email.as_deref()), (KeyHash::of("2"), Some("bob@example.com")));
-    assert_eq!((second.created_at, second.last_used_at, second.revoked_at), (at(3), None, at(4)));
-    assert_eq!((orphan.user_id.as_str(), orphan.user_email.as_deref()), ("gone", None));
+    let orphan = the_orphan_behind_two_keys(&all.found);
     assert!(orphan.name.starts_with("a\0\u{fffd}"), "{:?}", orphan.name);
     assert!(all.found.iter().all(|found| found.expires_at.is_none()));
 }

@@ -10,19 +10,17 @@ mod media;
 mod text;
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use hyper::StatusCode;
 use hyper::header::HeaderMap;
 use serde::Serialize;
-use time::OffsetDateTime;
 
 use crate::auth::Identity;
 use crate::http::Refusal;
 use crate::keys::audit::Actor;
 use crate::keys::{
-    KeyError, KeyRecord, Keyring, LONGEST_NAME, Label, MOST_KEYS, NewKey, Policy, Query, Reason, RevokedBy,
-    StoreError, UsageShard,
+    KeyError, KeyRecord, Keyring, LONGEST_NAME, Label, MOST_KEYS, NewKey, Policy, Reason, RevokedBy,
+    StoreError, UsageShard, write_timestamp,
 };
 use content::Name;
 
@@ -108,7 +106,7 @@ impl Counter<'_> {
         let records = self.keys_of(owner).await?;
         let row = |record: &KeyRecord| {
             let unwritten = unwritten.last_use(self.instance, &record.hash);
-            record.last_used_at.max(unwritten).and_then(timestamp)
+            record.last_used_at.max(unwritten).and_then(write_timestamp)
         };
         let used: Vec<_> = records.iter().map(row).collect();
         drop(unwritten);
@@ -119,21 +117,9 @@ impl Counter<'_> {
             .map_err(|_| Refusal::Internal)
     }
 
-    /// The owner's keys that are not revoked, the newest first, whoever issued them.
     async fn keys_of(&self, owner: Owner<'_>) -> Result<Vec<KeyRecord>, Refusal> {
-        let mut query = Query {
-            instance: Some(Arc::clone(self.instance)),
-            user_id: Some(owner.identity.user_id().text()),
-            limit: PORTION,
-            ..Query::default()
-        };
-        let (mut found, now) = (Vec::new(), SystemTime::now());
-        loop {
-            let page = self.keyring.ledger().list(&query, now).await.map_err(of_store)?;
-            found.extend(page.records.into_iter().filter(|record| record.revoked.is_none()));
-            let Some(next) = page.next else { return Ok(found) };
-            query.after = Some(next);
-        }
+        let user = owner.identity.user_id().text();
+        self.keyring.keys_of(self.instance, &user).await.map_err(of_store)
     }
 
     async fn create(&self, name: Name, owner: Owner<'_>) -> Result<Entity, Refusal> {
@@ -178,29 +164,17 @@ impl Counter<'_> {
     }
 }
 
-const PORTION: usize = 500;
-
 impl<'a> Row<'a> {
     fn new(record: &'a KeyRecord, last_used_at: Option<String>) -> Self {
         Self {
             id: &record.id,
             key_prefix: &record.prefix,
             name: &record.name,
-            created_at: record.created_at.and_then(timestamp),
+            created_at: record.created_at.and_then(write_timestamp),
             last_used_at,
             revoked_at: None,
         }
     }
-}
-
-/// A time as OpenBin's SQLite writes it: UTC, whole seconds, no zone. `None` where it has no such form.
-fn timestamp(at: SystemTime) -> Option<String> {
-    let seconds = at.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
-    let at = OffsetDateTime::from_unix_timestamp(i64::try_from(seconds).ok()?).ok()?;
-    let (date, time) = (at.date(), at.time());
-    let (year, month, day) = (date.year(), u8::from(date.month()), date.day());
-    let (hour, minute, second) = (time.hour(), time.minute(), time.second());
-    Some(format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}"))
 }
 
 fn refusal(error: KeyError) -> Refusal {
@@ -221,19 +195,4 @@ fn refusal(error: KeyError) -> Refusal {
 fn of_store(error: StoreError) -> Refusal {
     tracing::warn!(%error, "the key store did not do what an owner asked for");
     Refusal::StoreUnavailable
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn times_are_written_as_sqlite_writes_them() {
-        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-        assert_eq!(timestamp(at(1_795_382_639)).as_deref(), Some("2026-11-22 21:23:59"));
-        assert_eq!(timestamp(at(1_795_382_639) + Duration::from_millis(999)), timestamp(at(1_795_382_639)));
-        assert_eq!(timestamp(at(u64::MAX >> 2)), None);
-    }
 }

@@ -12,9 +12,7 @@ use super::problem::Problem;
 use super::view::instant;
 use super::{Answer, Call, Rest};
 use crate::keys::block::Subject;
-use crate::keys::{KeyStanding, Query, Reason, RevokedBy};
-
-const PORTION: usize = 500;
+use crate::keys::{KeyStanding, Reason, RevokedBy};
 
 /// A session that is to be ended.
 #[derive(Deserialize, JsonSchema)]
@@ -35,27 +33,9 @@ impl Rest {
         let blocked = block.map(
             |block| json!({ "at": instant(block.at), "until": block.until.map(instant), "why": block.why }),
         );
-        let active = self.count_active(instance, user, now).await?;
+        let keys = self.keyring.keys_of(instance, user).await?;
+        let active = keys.iter().filter(|key| KeyStanding::of(key, now) == KeyStanding::Active).count();
         Ok((StatusCode::OK, json!({ "blocked": blocked, "active_keys": active })))
-    }
-
-    async fn count_active(&self, instance: &str, user: &str, now: SystemTime) -> Result<usize, Problem> {
-        let mut query = Query {
-            instance: Some(instance.into()),
-            user_id: Some(user.to_owned()),
-            standing: Some(KeyStanding::Active),
-            limit: PORTION,
-            ..Query::default()
-        };
-        let mut count = 0;
-        loop {
-            let page = self.keyring.ledger().list(&query, now).await?;
-            count += page.records.len();
-            query.after = page.next;
-            if query.after.is_none() {
-                return Ok(count);
-            }
-        }
     }
 
     pub(super) async fn block_user(&self, instance: &str, user: &str, call: &Call<'_>) -> Answer {

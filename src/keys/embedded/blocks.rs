@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use rusqlite::{Connection, Result, Row, TransactionBehavior, params};
 
+use super::super::KeyHash;
 use super::super::audit::Event;
 use super::super::block::{Block, Subject};
 use super::super::store::millis;
@@ -51,7 +52,7 @@ pub(super) fn all(db: &mut Connection, now: SystemTime) -> Result<Vec<Block>> {
 fn name(subject: &Subject) -> (&'static str, String) {
     match subject {
         Subject::User(id) => ("user", id.clone()),
-        Subject::Session(digest) => ("session", digest.iter().map(|byte| format!("{byte:02x}")).collect()),
+        Subject::Session(digest) => ("session", KeyHash::from(*digest).to_string()),
     }
 }
 
@@ -60,8 +61,7 @@ fn read(row: &Row<'_>) -> Result<Block> {
     let subject = match kind.as_str() {
         "user" => Subject::User(subject),
         "session" => {
-            let digest =
-                super::super::KeyHash::from_hex(&subject).ok_or_else(|| unreadable(2, "a digest"))?;
+            let digest = KeyHash::from_hex(&subject).ok_or_else(|| unreadable(2, "a digest"))?;
             Subject::Session(*digest.as_bytes())
         }
         _ => return Err(unreadable(1, "a kind of block")),

@@ -16,17 +16,21 @@ use super::super::{
 use super::{chain, errands};
 
 /// The columns of a record, in the order in which [`record`] reads them.
-pub(super) const FIELDS: &str = "instance, hash, id, user_id, user_email, name, prefix, issuer, created_at, \
-                                 last_used_at, last_used_over, policy, revoked_at, revoked_by, revoked_who, \
-                                 revoked_why";
-const FIND: &str = "SELECT instance, hash, id, user_id, user_email, name, prefix, issuer, created_at, \
-                    last_used_at, last_used_over, policy, revoked_at, revoked_by, revoked_who, revoked_why \
-                    FROM keys WHERE instance = ?1 AND hash = ?2";
-const INSERT: &str = "INSERT INTO keys (instance, hash, id, user_id, user_email, name, prefix, issuer, \
-                      created_at, last_used_at, last_used_over, policy, revoked_at, revoked_by, revoked_who, \
-                      revoked_why, listed_at, searched) \
-                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
-// Indexes are named where SQLite would rather read all keys of an instance: it thinks that they are few.
+macro_rules! fields {
+    () => {
+        "instance, hash, id, user_id, user_email, name, prefix, issuer, created_at, last_used_at, \
+         last_used_over, policy, revoked_at, revoked_by, revoked_who, revoked_why"
+    };
+}
+
+pub(super) const FIELDS: &str = fields!();
+const FIND: &str = concat!("SELECT ", fields!(), " FROM keys WHERE instance = ?1 AND hash = ?2");
+const INSERT: &str = concat!(
+    "INSERT INTO keys (",
+    fields!(),
+    ", listed_at, searched) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)"
+);
 const COUNT: &str = "SELECT count(*) FROM keys INDEXED BY keys_by_user \
                      WHERE instance = ?1 AND user_id = ?2 AND revoked_at IS NULL";
 const BURIED: &str = r#"SELECT at, "by", who, why FROM tombstones WHERE instance = ?1 AND id = ?2"#;

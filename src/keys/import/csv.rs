@@ -12,7 +12,7 @@ use std::str::from_utf8;
 
 use ::csv::{ByteRecord, ReaderBuilder, Trim};
 
-use super::super::PREFIX;
+use super::super::{PREFIX, SHOWN_DIGITS, holds_key};
 use super::reader::{BATCH, Outlet, Stop};
 use super::row::{Fields, Repeats, mark};
 use super::{Found, ImportError, KeyHash, Reader};
@@ -29,8 +29,6 @@ const NAMES: [&str; 10] = [
     "revoked_at",
     "expires_at",
 ];
-/// How many characters of a key after its `sk_openbin_` may stand in a list.
-const SHOWN_DIGITS: usize = 7;
 
 struct Table {
     path: PathBuf,
@@ -253,14 +251,6 @@ fn twice(mut marks: Vec<u64>) -> Vec<u64> {
         .windows(2)
         .filter_map(|pair| pair.first().filter(|mark| pair.last() == Some(mark)).copied())
         .collect()
-}
-
-/// Whether a field shows more of a key than lists do.
-fn holds_key(field: &[u8]) -> bool {
-    let starts = field.windows(PREFIX.len()).enumerate().filter(|(_, part)| *part == PREFIX.as_bytes());
-    starts
-        .map(|(start, _)| field.get(start + PREFIX.len()..).unwrap_or_default())
-        .any(|rest| rest.iter().take_while(|byte| byte.is_ascii_hexdigit()).count() > SHOWN_DIGITS)
 }
 
 fn unusable(path: &Path, why: &str) -> ImportError {

@@ -11,7 +11,6 @@ mod row;
 mod schema;
 mod source;
 mod sqlite;
-mod timestamp;
 mod tls;
 mod url;
 
@@ -19,7 +18,6 @@ use std::time::SystemTime;
 
 pub use reader::Reader;
 pub use source::Source;
-pub use timestamp::read as read_timestamp;
 
 use super::KeyHash;
 

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::time::SystemTime;
 
-use super::timestamp;
 use super::{Found, KeyHash, Unreadable};
 
 /// What a row comes to.
@@ -49,7 +48,7 @@ impl Fields<'_> {
 
 fn time(column: &str, text: Option<&str>) -> Result<Option<SystemTime>, String> {
     let Some(text) = text else { return Ok(None) };
-    let time = timestamp::read(text)
+    let time = crate::keys::read_timestamp(text)
         .ok_or_else(|| format!("{column} is not a time. Write it like 2026-11-22T21:23:59Z"))?;
     Ok(Some(time))
 }

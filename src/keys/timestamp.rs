@@ -34,6 +34,17 @@ pub fn read(text: &str) -> Option<SystemTime> {
     OffsetDateTime::try_from(parsed).ok().map(SystemTime::from)
 }
 
+/// Writes a time as OpenBin's SQLite does: UTC, whole seconds, no zone. `None` where it has no such form.
+#[must_use]
+pub fn write(time: SystemTime) -> Option<String> {
+    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
+    let time = OffsetDateTime::from_unix_timestamp(i64::try_from(seconds).ok()?).ok()?;
+    time.format(SECONDS).ok()
+}
+
+const SECONDS: &[BorrowedFormatItem<'_>] =
+    format_description!(version = 2, "[year]-[month]-[day] [hour]:[minute]:[second]");
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -112,5 +123,13 @@ mod tests {
         ] {
             assert_eq!(read(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn times_are_written_as_sqlite_writes_them() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        assert_eq!(write(at(1_795_382_639)).as_deref(), Some("2026-11-22 21:23:59"));
+        assert_eq!(write(at(1_795_382_639) + Duration::from_millis(999)), write(at(1_795_382_639)));
+        assert_eq!(write(at(u64::MAX >> 2)), None);
     }
 }
