@@ -15,7 +15,7 @@ use super::{Answer, Call, Rest};
 use crate::keys::audit::{Action, Actor};
 use crate::keys::{
     Issuer, KeyHash, KeyRecord, KeyStanding, LONGEST_NAME, Learned, NewKey, News, PREFIX, Policy, Query,
-    Reason, RevokedBy, Token,
+    Reason, RevokedBy, Token, holds_key,
 };
 
 const DEFAULT_LIMIT: usize = 50;
@@ -132,6 +132,9 @@ impl Rest {
 
     pub(super) async fn find_keys(&self, call: &Call<'_>) -> Answer {
         let Search { instance, key, prefix, id } = call.read()?;
+        if [&instance, &prefix, &id].into_iter().flatten().any(|text| holds_key(text.as_bytes())) {
+            return Err(Problem::misplaced_key());
+        }
         let now = SystemTime::now();
         let named: Vec<&str> = match &instance {
             Some(name) => vec![self.desk(Some(name))?.name.as_str()],

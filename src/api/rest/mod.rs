@@ -24,8 +24,8 @@ use serde::de::DeserializeOwned;
 pub use desk::{Client, Desk, DeskError, Later, MakeKey, NewKeyThere, ReadSession};
 
 use self::problem::{Problem, json};
-use crate::keys::Keyring;
 use crate::keys::audit::{Action, Actor, Event, Role};
+use crate::keys::{Keyring, holds_key};
 
 /// What every path of the admin API begins with.
 pub const ROOT: &str = "/admin/api/v1";
@@ -128,6 +128,7 @@ impl Rest {
 
     async fn run(&self, method: &Method, path: &str, call: &Call<'_>) -> Answer {
         let (operation, given) = matched(method, path)?;
+        call.refuse_misplaced_keys(operation, &given)?;
         let given: Vec<&str> = given.iter().map(String::as_str).collect();
         match (operation, given.as_slice()) {
             (Operation::ListKeys, _) => self.list_keys(call).await,
@@ -203,10 +204,26 @@ impl Call<'_> {
         })
     }
 
+    /// Only a search takes a whole key. Elsewhere one came by mistake, and would be kept, or repeated in an
+    /// error.
+    fn refuse_misplaced_keys(&self, operation: Operation, given: &[String]) -> Result<(), Problem> {
+        let in_content = operation != Operation::FindKeys && holds_key(self.content);
+        let in_query = self
+            .parsed_query()
+            .any(|(name, value)| holds_key(name.as_bytes()) || holds_key(value.as_bytes()));
+        if in_content || in_query || given.iter().any(|given| holds_key(given.as_bytes())) {
+            return Err(Problem::misplaced_key());
+        }
+        Ok(())
+    }
+
+    fn parsed_query(&self) -> form_urlencoded::Parse<'_> {
+        form_urlencoded::parse(self.query.as_bytes())
+    }
+
     /// The query's parameters; those that nobody knows are refused.
     fn parameters(&self, known: &[&str]) -> Result<Vec<(String, String)>, Problem> {
-        let pairs: Vec<(String, String)> =
-            form_urlencoded::parse(self.query.as_bytes()).into_owned().collect();
+        let pairs: Vec<(String, String)> = self.parsed_query().into_owned().collect();
         match pairs.iter().find(|(name, _)| !known.contains(&name.as_str())) {
             Some((name, _)) => {
                 Err(Problem::bad(format!("unknown parameter {name:?}; there are: {}", known.join(", "))))

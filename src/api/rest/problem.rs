@@ -26,6 +26,14 @@ impl Problem {
         Self { status: StatusCode::UNPROCESSABLE_ENTITY, code: "VALIDATION_ERROR", message: message.into() }
     }
 
+    /// A whole key stands where it would be kept, or repeated (400).
+    pub(super) fn misplaced_key() -> Self {
+        Self::bad(
+            "a whole API key stands where none belongs, and nothing was done; only POST /keys/find takes one, \
+             as its key",
+        )
+    }
+
     /// There is no such thing (404).
     pub(super) fn missing(message: impl Into<String>) -> Self {
         Self { status: StatusCode::NOT_FOUND, code: "NOT_FOUND", message: message.into() }
