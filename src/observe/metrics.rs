@@ -11,6 +11,10 @@ use prometheus::{
     Result,
 };
 
+mod sharing;
+
+pub use sharing::Sharing;
+
 use super::Record;
 
 const NAMESPACE: &str = "openbin_gateway";
@@ -50,6 +54,8 @@ pub struct Metrics {
     pub key_cache: IntCounterVec,
     /// `store_up`: 1 while the key store answers.
     pub store_up: IntGauge,
+    /// How far gateways that share a store keep up with each other.
+    pub sharing: Sharing,
     /// `revocations_total`.
     pub revocations: IntCounter,
     /// `revocation_seconds`: from the call to its confirmation.
@@ -111,6 +117,7 @@ impl Metrics {
                 &["outcome"],
             )?,
             store_up: gauge(r, "store_up", "1 while the key store answers")?,
+            sharing: Sharing::register(r)?,
             revocations: counter(r, "revocations_total", "Keys revoked")?,
             revocation_seconds: register(
                 r,

@@ -14,6 +14,7 @@ use ::redis::{
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
 
+use super::super::lease::Moment;
 use super::super::{RedisUrl, StoreError};
 
 /// The connection, or the means to make one.
@@ -32,6 +33,7 @@ pub(super) struct Link {
 struct Slot {
     connection: Option<MultiplexedConnection>,
     generation: u64,
+    made: Option<Moment>,
 }
 
 struct Lent {
@@ -79,6 +81,12 @@ impl Link {
         Self { client, config, timeout, runtime, current, connecting }
     }
 
+    /// When the connection was made that is in use, or was last: only since then is it certain which server
+    /// answers.
+    pub(super) fn since(&self) -> Moment {
+        self.slot().made.unwrap_or_else(Moment::now)
+    }
+
     /// Sends commands in one go and reads their answers. A connection that turns out to be broken is
     /// made again once: what is asked may be asked twice.
     pub(super) async fn run<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T, StoreError> {
@@ -123,6 +131,7 @@ impl Link {
         let mut slot = self.slot();
         slot.generation += 1;
         slot.connection = Some(connection.clone());
+        slot.made = Some(Moment::now());
         Ok(Lent { connection, generation: slot.generation, age: Age::New })
     }
 
