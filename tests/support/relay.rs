@@ -121,11 +121,6 @@ impl Relay {
         self.address
     }
 
-    /// The same as a URL for Redis.
-    pub fn redis_url(&self) -> String {
-        format!("redis://{}/0", self.address)
-    }
-
     /// From now on something is wrong, instead of what was wrong before.
     pub fn suffer(&self, fault: Fault) {
         self.order(Order::Fault(fault));
