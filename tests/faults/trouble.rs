@@ -1,0 +1,194 @@
+//! The faults of a campaign: how each begins, lasts and ends.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::fleet::{CLOCK_FILE, FAKETIME, Fleet, GATEWAYS, Making};
+use crate::support::relay::{Fault, Heal, Way};
+
+/// What goes wrong in a round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    Nothing,
+    GatewaySuspended,
+    GatewayKilled,
+    GatewayClock,
+    RedisEmptied,
+    RedisRestarted,
+    RedisSuspended,
+    RedisFlushed,
+    RedisPaused,
+    RedisTakesNoWrites,
+    ConnectionsKilled,
+    SmallBuffers,
+    Cut(Way, Heal),
+    Resets,
+    Slow,
+    Garbled,
+    CutShort,
+}
+
+/// What the whole campaign goes through.
+pub const ALL: [Trouble; 21] = [
+    Trouble::Nothing,
+    Trouble::GatewaySuspended,
+    Trouble::GatewayKilled,
+    Trouble::GatewayClock,
+    Trouble::RedisEmptied,
+    Trouble::RedisRestarted,
+    Trouble::RedisSuspended,
+    Trouble::RedisFlushed,
+    Trouble::RedisPaused,
+    Trouble::RedisTakesNoWrites,
+    Trouble::ConnectionsKilled,
+    Trouble::SmallBuffers,
+    Trouble::Cut(Way::Both, Heal::Delivers),
+    Trouble::Cut(Way::Both, Heal::Drops),
+    Trouble::Cut(Way::ToClient, Heal::Delivers),
+    Trouble::Cut(Way::ToClient, Heal::Drops),
+    Trouble::Cut(Way::ToServer, Heal::Delivers),
+    Trouble::Resets,
+    Trouble::Slow,
+    Trouble::Garbled,
+    Trouble::CutShort,
+];
+
+/// The gateway that a fault of one gateway, or of one gateway's link, is about.
+pub const VICTIM: usize = 1;
+/// The gateway that has a clock of its own in [`Trouble::GatewayClock`].
+const CLOCKED: usize = 0;
+/// Between two blows of a storm.
+const BLOW: Duration = Duration::from_millis(100);
+
+impl Trouble {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nothing => "healthy",
+            Self::GatewaySuspended => "a gateway SIGSTOPped, continued",
+            Self::GatewayKilled => "a gateway killed -9, restarted",
+            Self::GatewayClock => "a gateway's clock +300 s, -300 s",
+            Self::RedisEmptied => "Redis killed -9, restarted empty",
+            Self::RedisRestarted => "Redis killed -9, restarted from AOF",
+            Self::RedisSuspended => "Redis SIGSTOPped, continued",
+            Self::RedisFlushed => "FLUSHALL, twice",
+            Self::RedisPaused => "CLIENT PAUSE ALL",
+            Self::RedisTakesNoWrites => "CLIENT PAUSE WRITE",
+            Self::ConnectionsKilled => "CLIENT KILL TYPE normal, 10 a second",
+            Self::SmallBuffers => "output buffers of 1 KB",
+            Self::Cut(Way::Both, Heal::Delivers) => "link cut, held bytes delivered",
+            Self::Cut(Way::Both, Heal::Drops) => "link cut, held bytes dropped",
+            Self::Cut(Way::ToClient, Heal::Delivers) => "replies held, delivered late",
+            Self::Cut(Way::ToClient, Heal::Drops) => "replies lost",
+            Self::Cut(Way::ToServer, Heal::Delivers) => "requests held, delivered late",
+            Self::Cut(Way::ToServer, Heal::Drops) => "requests lost",
+            Self::Resets => "links of all reset, 10 times a second",
+            Self::Slow => "links of all 20 to 60 ms slow",
+            Self::Garbled => "one reply byte in 200 garbled",
+            Self::CutShort => "links reset after 700 reply bytes",
+        }
+    }
+
+    pub fn making(self) -> Making {
+        Making {
+            keeps: self == Self::RedisRestarted,
+            own_clock: self == Self::GatewayClock,
+            ..Making::default()
+        }
+    }
+
+    /// What this machine lacks for it, if anything.
+    pub fn lacks(self) -> Option<&'static str> {
+        let missing = self == Self::GatewayClock && !Path::new(FAKETIME).exists();
+        missing.then_some("libfaketime (apt-get install faketime)")
+    }
+
+    /// The gateway that answers nobody meanwhile.
+    pub fn disturbs(self) -> Option<usize> {
+        matches!(self, Self::GatewaySuspended | Self::GatewayKilled).then_some(VICTIM)
+    }
+
+    /// Lets it begin, last so long, and end. When this returns, all is well again.
+    pub async fn befall(self, fleet: &mut Fleet, lasts: Duration) {
+        match self {
+            Self::Nothing => sleep(lasts).await,
+            Self::GatewayKilled => fleet.restart(VICTIM, lasts).await,
+            Self::GatewaySuspended => {
+                fleet.gateways[VICTIM].process.signal("STOP");
+                sleep(lasts).await;
+                fleet.gateways[VICTIM].process.signal("CONT");
+            }
+            Self::GatewayClock => {
+                for offset in ["+300", "-300", "+0"] {
+                    fleet.doors.setup(CLOCKED).file(CLOCK_FILE, offset);
+                    sleep(if offset == "+0" { Duration::ZERO } else { lasts / 2 }).await;
+                }
+            }
+            Self::RedisEmptied | Self::RedisRestarted => {
+                fleet.redis.stop();
+                sleep(lasts).await;
+                fleet.redis.restart();
+            }
+            Self::RedisSuspended => {
+                fleet.redis.suspend();
+                sleep(lasts).await;
+                fleet.redis.resume();
+            }
+            Self::RedisFlushed => {
+                fleet.redis("FLUSHALL");
+                sleep(lasts).await;
+                fleet.redis("FLUSHALL");
+            }
+            Self::RedisPaused => pause(fleet, "ALL", lasts).await,
+            Self::RedisTakesNoWrites => pause(fleet, "WRITE", lasts).await,
+            Self::ConnectionsKilled => {
+                storm(lasts, || drop(fleet.redis("CLIENT KILL TYPE normal SKIPME yes"))).await;
+            }
+            Self::SmallBuffers => {
+                fleet.redis("CONFIG SET client-output-buffer-limit \"normal 1024 1024 1\"");
+                sleep(lasts).await;
+                fleet.redis("CONFIG SET client-output-buffer-limit \"normal 0 0 0\"");
+            }
+            Self::Resets => storm(lasts, || fleet.relays.iter().for_each(|relay| relay.reset_all())).await,
+            Self::Cut(way, heal) => suffer(fleet, &[VICTIM], Fault::Blackhole { way, heal }, lasts).await,
+            Self::Slow | Self::Garbled | Self::CutShort => {
+                let all: Vec<usize> = (0..GATEWAYS).collect();
+                suffer(fleet, &all, self.fault(), lasts).await;
+            }
+        }
+    }
+
+    fn fault(self) -> Fault {
+        match self {
+            Self::Slow => {
+                Fault::Latency { base: Duration::from_millis(20), jitter: Duration::from_millis(40) }
+            }
+            Self::Garbled => Fault::Corrupt { one_in: 200 },
+            Self::CutShort => Fault::ResetAfter { bytes: 700 },
+            _ => Fault::None,
+        }
+    }
+}
+
+async fn suffer(fleet: &Fleet, victims: &[usize], fault: Fault, lasts: Duration) {
+    victims.iter().for_each(|&victim| fleet.relays[victim].suffer(fault));
+    sleep(lasts).await;
+    victims.iter().for_each(|&victim| fleet.relays[victim].heal());
+}
+
+/// Redis ends the pause by itself.
+async fn pause(fleet: &Fleet, what: &str, lasts: Duration) {
+    let until = Instant::now() + lasts;
+    fleet.redis(&format!("CLIENT PAUSE {} {what}", lasts.as_millis()));
+    sleep_until(until).await;
+    fleet.redis("CLIENT UNPAUSE");
+}
+
+async fn storm(lasts: Duration, mut blow: impl FnMut()) {
+    let over = Instant::now() + lasts;
+    while Instant::now() < over {
+        blow();
+        sleep(BLOW).await;
+    }
+}
