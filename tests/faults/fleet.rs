@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use super::instance::Instance;
 use super::line::Line;
+use super::sentinels::Sentinels;
 use super::stock;
 use crate::support::redis::RedisServer;
 use crate::support::{Gateway, Relay, Request, Setup};
@@ -22,6 +23,8 @@ pub struct Fleet {
     pub redis: RedisServer,
     pub relays: Vec<Relay>,
     pub gateways: Vec<Gateway>,
+    /// Where the store has a replica.
+    pub sentinels: Option<Sentinels>,
     pub doors: Arc<Doors>,
     _folder: TempDir,
 }
@@ -33,6 +36,8 @@ pub struct Making {
     pub keeps: bool,
     /// No relays: gateways reach Redis directly.
     pub direct: bool,
+    /// A replica and sentinels; gateways are led by these, and reach Redis directly.
+    pub fails_over: bool,
     /// The first gateway's wall clock is this file's offset away from the true one.
     pub own_clock: bool,
 }
@@ -65,9 +70,17 @@ impl Fleet {
         let redis = RedisServer::start_with(if making.keeps { &kept } else { &kept[4..] });
         let server = SocketAddr::from((Ipv4Addr::LOCALHOST, redis.port()));
         let relays: Vec<Relay> = (0..GATEWAYS).map(|_| Relay::to(server)).collect();
+        let sentinels = match making.fails_over {
+            true => Some(Sentinels::beside(&redis, folder.path()).await),
+            false => None,
+        };
         let setup = |number: usize| {
             let port = if making.direct { redis.port() } else { relays[number].address().port() };
-            let setup = Setup::of(instance.address).in_redis(&format!("redis://127.0.0.1:{port}/0"));
+            let setup = Setup::of(instance.address);
+            let setup = match &sentinels {
+                Some(sentinels) => sentinels.configure(setup),
+                None => setup.in_redis(&format!("redis://127.0.0.1:{port}/0")),
+            };
             let setup = setup.with("limits: { bad_credentials: off }").with("workers: 1");
             if making.own_clock && number == 0 { with_own_clock(setup) } else { setup }
         };
@@ -75,7 +88,7 @@ impl Fleet {
         let gateways = join_all(setups.iter().map(Setup::start)).await;
         let addresses = Mutex::new(gateways.iter().map(Addresses::of).collect());
         let doors = Arc::new(Doors { addresses, setups });
-        let fleet = Self { instance, redis, relays, gateways, doors, _folder: folder };
+        let fleet = Self { instance, redis, relays, gateways, sentinels, doors, _folder: folder };
         fleet.take_in(keys).await;
         fleet
     }

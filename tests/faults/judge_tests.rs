@@ -41,7 +41,7 @@ fn kept() -> Journal {
 #[test]
 fn a_log_in_which_all_promises_are_kept_is_found_whole() {
     let verdict = judge(&kept(), 1);
-    assert!(verdict.broken().is_empty(), "{:?}", verdict.broken());
+    assert!(verdict.broken(at(1000)).is_empty(), "{:?}", verdict.broken(at(1000)));
     assert_eq!((verdict.tried, verdict.confirmed, verdict.requests, verdict.sessions), (1, 1, 7, 1));
     assert_eq!(verdict.recovered, Some(at(52)));
 }
@@ -69,10 +69,10 @@ fn what_was_not_confirmed_promises_nothing_until_it_is() {
         journal.asked.push(asked(8, Credential::Key(1), 500, 200));
         let verdict = judge(&journal, 1);
         assert!(verdict.accepted_after.is_empty());
-        assert_eq!(verdict.broken(), ["1 ends were not confirmed though asked for after the fault"]);
+        assert_eq!(verdict.broken(at(1000)), ["1 ends were not confirmed though asked for after the fault"]);
     }
     journal.ended.push(Ended { again: true, ..ended(Subject::Key(1), 600, Outcome::Confirmed) });
-    assert!(judge(&journal, 1).broken().is_empty());
+    assert!(judge(&journal, 1).broken(at(1000)).is_empty());
     journal.asked.push(asked(9, Credential::Key(1), 611, 200));
     assert_eq!(judge(&journal, 1).accepted_after.len(), 1);
 }
@@ -84,7 +84,7 @@ fn a_blocked_user_loses_key_and_session_and_an_ended_session_is_only_itself() {
     journal.ended.push(ended(Subject::Session(4), 130, Outcome::Confirmed));
     journal.asked.push(asked(8, Credential::Key(2), 150, 403));
     journal.asked.push(asked(9, Credential::Key(4), 150, 200));
-    assert!(judge(&journal, 1).broken().is_empty());
+    assert!(judge(&journal, 1).broken(at(1000)).is_empty());
     for (serial, credential) in
         [(10, Credential::Key(2)), (11, Credential::Session(2)), (12, Credential::Session(4))]
     {
@@ -104,13 +104,13 @@ fn good_credentials_that_are_refused_strangers_that_are_not_and_mixed_up_identit
         asked(11, Credential::Key(1), 99, 401),
     ]);
     let verdict = judge(&journal, 1);
-    assert_eq!(verdict.broken(), ["2 good credentials refused with 401 or 403"]);
+    assert_eq!(verdict.broken(at(1000)), ["2 good credentials refused with 401 or 403"]);
     assert_eq!(verdict.errors.into_iter().collect::<Vec<_>>(), [(401, 1), (403, 1), (503, 1)]);
     let mut journal = kept();
     journal.arrived.push(7);
     journal.crossed.push("one as another".to_owned());
     journal.asked.push(asked(8, Credential::Session(2), 300, 503));
-    assert_eq!(judge(&journal, 1).broken().len(), 3);
+    assert_eq!(judge(&journal, 1).broken(at(1000)).len(), 3);
 }
 
 #[test]
@@ -121,13 +121,13 @@ fn a_gateway_that_is_down_itself_is_excused_and_one_that_never_recovers_is_not()
     journal.disturbed = Some(0);
     assert_eq!(judge(&journal, 1).sessions_failed, 0);
     journal.fault = Some((at(200), at(400)));
-    assert_eq!(judge(&journal, 1).broken(), ["a gateway accepted no good key after the fault"]);
+    assert_eq!(judge(&journal, 1).broken(at(1000)), ["a gateway accepted no good key after the fault"]);
     journal.asked.push(asked(9, Credential::Key(2), 1500, 200));
     assert_eq!(judge(&journal, 1).recovered, Some(at(1102)));
-    assert_eq!(judge(&journal, 1).broken().len(), 1, "too late");
+    assert_eq!(judge(&journal, 1).broken(at(1000)).len(), 1, "too late");
     journal.asked.push(asked(10, Credential::Key(2), 450, 200));
-    assert!(judge(&journal, 1).broken().is_empty());
-    assert_eq!(judge(&journal, 2).broken().len(), 1, "the other gateway accepted nothing");
+    assert!(judge(&journal, 1).broken(at(1000)).is_empty());
+    assert_eq!(judge(&journal, 2).broken(at(1000)).len(), 1, "the other gateway accepted nothing");
 }
 
 #[test]

@@ -13,10 +13,12 @@ mod judge;
 mod line;
 mod load;
 mod round;
+mod sentinels;
 mod stock;
 mod table;
 mod trouble;
 
 mod campaign;
 mod judge_tests;
+mod measure;
 mod relay;

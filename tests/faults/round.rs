@@ -168,7 +168,7 @@ pub async fn run(trouble: Trouble, plan: Plan) -> Report {
     let seen = fleet.instance.take();
     (journal.arrived, journal.crossed) = (seen.arrived, seen.crossed);
     let verdict = judge(&journal, GATEWAYS);
-    let mut broken = verdict.broken();
+    let mut broken = verdict.broken(trouble.recovers_within());
     broken.extend(small.outgrown(&fleet).await);
     Report { name: trouble.name(), verdict, broken }
 }

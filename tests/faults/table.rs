@@ -26,7 +26,7 @@ pub fn table(reports: &[Report]) -> String {
 /// What the columns are.
 pub fn heading() -> String {
     format!(
-        "{:<38} {:>5} {:>9} {:>4} {:>6} {:>5} {:>8} {:>7} {:>7} {:>7} {:>7} {:>8} {:>8} {:>8} {:>8}  errors by status\n",
+        "{:<38} {:>5} {:>9} {:>4} {:>6} {:>5} {:>8} {:>7} {:>7} {:>7} {:>7} {:>8} {:>8} {:>8} {:>8} {:>8}  errors by status\n",
         "fault",
         "tried",
         "confirmed",
@@ -42,6 +42,7 @@ pub fn heading() -> String {
         "back ms",
         "requests",
         "key p99",
+        "jwt p99",
     )
 }
 
@@ -50,7 +51,7 @@ pub fn line(report: &Report) -> String {
     let errors: Vec<String> =
         verdict.errors.iter().map(|(status, count)| format!("{count} x {status}")).collect();
     let mut line = format!(
-        "{:<38} {:>5} {:>9} {:>4} {:>6} {:>5} {:>8} {:>7} {:>7} {:>7} {:>7} {:>8} {:>8} {:>8} {:>8}  {}\n",
+        "{:<38} {:>5} {:>9} {:>4} {:>6} {:>5} {:>8} {:>7} {:>7} {:>7} {:>7} {:>8} {:>8} {:>8} {:>8} {:>8}  {}\n",
         report.name,
         verdict.tried,
         verdict.confirmed,
@@ -66,6 +67,7 @@ pub fn line(report: &Report) -> String {
         verdict.recovered.map_or("never".to_owned(), millis),
         verdict.requests,
         millis(verdict.key_latency.most),
+        millis(verdict.session_latency.most),
         errors.join(", "),
     );
     for broken in &report.broken {

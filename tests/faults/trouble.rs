@@ -6,7 +6,10 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::fleet::{CLOCK_FILE, FAKETIME, Fleet, GATEWAYS, Making};
+use super::sentinels::Sentinels;
+use super::stock;
 use crate::support::relay::{Fault, Heal, Way};
+use crate::support::{Request, jwt, wait};
 
 /// What goes wrong in a round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +26,7 @@ pub enum Trouble {
     RedisTakesNoWrites,
     ConnectionsKilled,
     SmallBuffers,
+    Failover,
     Cut(Way, Heal),
     Resets,
     Slow,
@@ -31,7 +35,7 @@ pub enum Trouble {
 }
 
 /// What the whole campaign goes through.
-pub const ALL: [Trouble; 21] = [
+pub const ALL: [Trouble; 22] = [
     Trouble::Nothing,
     Trouble::GatewaySuspended,
     Trouble::GatewayKilled,
@@ -44,6 +48,7 @@ pub const ALL: [Trouble; 21] = [
     Trouble::RedisTakesNoWrites,
     Trouble::ConnectionsKilled,
     Trouble::SmallBuffers,
+    Trouble::Failover,
     Trouble::Cut(Way::Both, Heal::Delivers),
     Trouble::Cut(Way::Both, Heal::Drops),
     Trouble::Cut(Way::ToClient, Heal::Delivers),
@@ -77,6 +82,7 @@ impl Trouble {
             Self::RedisTakesNoWrites => "CLIENT PAUSE WRITE",
             Self::ConnectionsKilled => "CLIENT KILL TYPE normal, 10 a second",
             Self::SmallBuffers => "output buffers of 1 KB",
+            Self::Failover => "Redis killed -9, Sentinel failover",
             Self::Cut(Way::Both, Heal::Delivers) => "link cut, held bytes delivered",
             Self::Cut(Way::Both, Heal::Drops) => "link cut, held bytes dropped",
             Self::Cut(Way::ToClient, Heal::Delivers) => "replies held, delivered late",
@@ -85,7 +91,7 @@ impl Trouble {
             Self::Cut(Way::ToServer, Heal::Drops) => "requests lost",
             Self::Resets => "links of all reset, 10 times a second",
             Self::Slow => "links of all 20 to 60 ms slow",
-            Self::Garbled => "one reply byte in 200 garbled",
+            Self::Garbled => "replies of all garbled",
             Self::CutShort => "links reset after 700 reply bytes",
         }
     }
@@ -93,6 +99,7 @@ impl Trouble {
     pub fn making(self) -> Making {
         Making {
             keeps: self == Self::RedisRestarted,
+            fails_over: self == Self::Failover,
             own_clock: self == Self::GatewayClock,
             ..Making::default()
         }
@@ -100,8 +107,17 @@ impl Trouble {
 
     /// What this machine lacks for it, if anything.
     pub fn lacks(self) -> Option<&'static str> {
-        let missing = self == Self::GatewayClock && !Path::new(FAKETIME).exists();
-        missing.then_some("libfaketime (apt-get install faketime)")
+        match self {
+            Self::GatewayClock if !Path::new(FAKETIME).exists() => Some("libfaketime (package faketime)"),
+            Self::Failover if !Sentinels::are_known_to_gateways() => Some("store.sentinels in gateways"),
+            _ => None,
+        }
+    }
+
+    /// How soon all gateways accept good keys when it is over.
+    pub fn recovers_within(self) -> Duration {
+        // Finding the new master takes asking the sentinels.
+        Duration::from_secs(if self == Self::Failover { 5 } else { 1 })
     }
 
     /// The gateway that answers nobody meanwhile.
@@ -119,9 +135,16 @@ impl Trouble {
                 sleep(lasts).await;
                 fleet.gateways[VICTIM].process.signal("CONT");
             }
+            Self::Failover => {
+                fleet.redis.stop();
+                if let Some(sentinels) = &fleet.sentinels {
+                    sentinels.until_promoted().await;
+                }
+            }
             Self::GatewayClock => {
                 for offset in ["+300", "-300", "+0"] {
                     fleet.doors.setup(CLOCKED).file(CLOCK_FILE, offset);
+                    until_clock_shows(fleet, offset).await;
                     sleep(if offset == "+0" { Duration::ZERO } else { lasts / 2 }).await;
                 }
             }
@@ -164,11 +187,23 @@ impl Trouble {
             Self::Slow => {
                 Fault::Latency { base: Duration::from_millis(20), jitter: Duration::from_millis(40) }
             }
-            Self::Garbled => Fault::Corrupt { one_in: 200 },
+            // All of it: a single byte within a text nobody could notice, which is what TLS is for.
+            Self::Garbled => Fault::Corrupt { one_in: 1 },
             Self::CutShort => Fault::ResetAfter { bytes: 700 },
             _ => Fault::None,
         }
     }
+}
+
+/// Waits until the gateway's wall clock is that much away: it accepts a session for so long, and no longer.
+async fn until_clock_shows(fleet: &Fleet, offset: &str) {
+    let offset: i64 = offset.parse().expect("seconds");
+    let accepts = async |expires: i64| {
+        let request = Request::get("/api/bins").bearer(&stock::session(0, jwt::now() + expires));
+        fleet.gateways[CLOCKED].send(&request).await.status == 200
+    };
+    let shown = async || (accepts(offset + 60).await && !accepts(offset - 60).await).then_some(());
+    wait::until_answer("the clock to be stepped", shown).await;
 }
 
 async fn suffer(fleet: &Fleet, victims: &[usize], fault: Fault, lasts: Duration) {
