@@ -58,7 +58,9 @@ pub struct Addresses {
 pub const CLOCK_FILE: &str = "clock";
 
 /// Where Debian's faketime has its library.
-pub const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+pub fn faketime() -> String {
+    format!("/usr/lib/{}-linux-gnu/faketime/libfaketimeMT.so.1", std::env::consts::ARCH)
+}
 
 impl Fleet {
     /// Starts everything, and has the store know so many keys.
@@ -118,7 +120,7 @@ impl Fleet {
 fn with_own_clock(setup: Setup) -> Setup {
     let file = setup.file(CLOCK_FILE, "+0");
     [
-        ("LD_PRELOAD", FAKETIME),
+        ("LD_PRELOAD", &*faketime()),
         ("FAKETIME_TIMESTAMP_FILE", &file.to_string_lossy()),
         ("FAKETIME_NO_CACHE", "1"),
         // The kernel's monotonic clocks are not stepped either.

@@ -28,6 +28,7 @@ pub struct Verdict {
     pub sessions: usize,
     /// Answers other than 200 to good credentials, by status; 0: no answer.
     pub errors: BTreeMap<u16, usize>,
+    /// Of the calls that were confirmed at first, through gateways that were well.
     pub latency: Spread,
     pub session_latency: Spread,
     pub key_latency: Spread,
@@ -123,7 +124,7 @@ pub fn judge(journal: &Journal, gateways: usize) -> Verdict {
         recovered: recovered(journal, &ends, gateways),
         ..Verdict::default()
     };
-    verdict.count(&journal.ended);
+    verdict.count(&journal.ended, journal.disturbed);
     let (mut keys, mut sessions) = (Vec::new(), Vec::new());
     for asked in &journal.asked {
         let accepted = asked.status == Some(200) || arrived.contains(&asked.serial);
@@ -143,7 +144,7 @@ pub fn judge(journal: &Journal, gateways: usize) -> Verdict {
 }
 
 impl Verdict {
-    fn count(&mut self, ended: &[Ended]) {
+    fn count(&mut self, ended: &[Ended], disturbed: Option<usize>) {
         let first = ended.iter().filter(|end| !end.again);
         for end in first.clone() {
             self.tried += 1;
@@ -157,7 +158,11 @@ impl Verdict {
         let again: HashSet<_> =
             ended.iter().filter(|end| end.again).filter(confirmed).map(|end| end.subject).collect();
         self.confirmed_later = again.len();
-        self.latency = Spread::of(first.filter(confirmed).map(|end| end.returned - end.called).collect());
+        // A command takes its own time to start, and whoever is stopped takes as long as that lasts.
+        let timed =
+            |end: &&Ended| matches!(end.through, Through::Gateway(gateway) if disturbed != Some(gateway));
+        let took = first.filter(confirmed).filter(timed).map(|end| end.returned - end.called);
+        self.latency = Spread::of(took.collect());
     }
 
     fn look_at_good(&mut self, asked: &Asked, disturbed: Option<usize>) {
@@ -180,7 +185,12 @@ impl Verdict {
                 broken.push(format!("{count} {what}"));
             }
         };
-        say(self.accepted_after.len(), "accepted after their confirmed end");
+        let of = |kind: fn(Subject) -> bool| {
+            self.accepted_after.iter().filter(|breach| kind(breach.subject)).count()
+        };
+        say(of(|subject| matches!(subject, Subject::Key(_))), "accepted after their key was revoked");
+        say(of(|subject| matches!(subject, Subject::User(_))), "accepted after their user was blocked");
+        say(of(|subject| matches!(subject, Subject::Session(_))), "accepted after their session was ended");
         say(self.strangers, "keys accepted that nobody issued");
         say(self.crossed.len(), "requests with somebody else's identity");
         say(self.wrongly_refused, "good credentials refused with 401 or 403");

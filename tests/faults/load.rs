@@ -9,8 +9,9 @@ use rand::{RngExt, SeedableRng};
 
 use super::fleet::Doors;
 use super::instance::PROBE;
-use super::journal::{Asked, Clock, Credential};
+use super::journal::{Asked, Clock, Credential, Subject};
 use super::line::Line;
+use super::round::{is_new, subject};
 use super::stock::Bearer;
 use crate::support::Request;
 
@@ -88,16 +89,16 @@ impl Board {
         };
         let (coming, gone, ever) = (of(coming), of(gone), of(0..turn));
         let good = of(self.ending..self.ending + self.good);
-        let of_either = |number: usize, even: bool| match super::round::subject(number) {
+        let of_either = |number: usize, even: bool| match subject(number) {
             _ if number >= self.ending => Credential::Key(number),
-            super::journal::Subject::Session(_) => Credential::Session(number),
-            super::journal::Subject::User(_) if even => Credential::Session(number),
-            super::journal::Subject::User(_) | super::journal::Subject::Key(_) => Credential::Key(number),
+            Subject::Session(_) => Credential::Session(number),
+            Subject::User(_) if even => Credential::Session(number),
+            Subject::User(_) | Subject::Key(_) => Credential::Key(number),
         };
         let even = chance.random_bool(0.5);
         match chance.random_range(0..100) {
-            0..35 => of_either(coming, even),
-            35..65 => of_either(gone, even),
+            0..35 if !is_new(coming) => of_either(coming, even),
+            0..65 => of_either(gone, even),
             65..70 => of_either(ever, even),
             70..85 => Credential::Key(good),
             85..98 => Credential::Session(good),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::fleet::{CLOCK_FILE, FAKETIME, Fleet, GATEWAYS, Making};
+use super::fleet::{CLOCK_FILE, Fleet, GATEWAYS, Making, faketime};
 use super::sentinels::Sentinels;
 use super::stock;
 use crate::support::relay::{Fault, Heal, Way};
@@ -108,7 +108,7 @@ impl Trouble {
     /// What this machine lacks for it, if anything.
     pub fn lacks(self) -> Option<&'static str> {
         match self {
-            Self::GatewayClock if !Path::new(FAKETIME).exists() => Some("libfaketime (package faketime)"),
+            Self::GatewayClock if !Path::new(&faketime()).exists() => Some("libfaketime (package faketime)"),
             Self::Failover if !Sentinels::are_known_to_gateways() => Some("store.sentinels in gateways"),
             _ => None,
         }
