@@ -157,11 +157,12 @@ pub async fn run(trouble: Trouble, plan: Plan) -> Report {
     let times = |count: usize| PACE * u32::try_from(count).unwrap_or(u32::MAX);
     caller.pace(plan.before, times(plan.before)).await;
     let begins = board.clock.now();
+    let span = trouble.span(plan.lasts);
     let befallen = async {
-        trouble.befall(&mut fleet, plan.lasts).await;
+        trouble.befall(&mut fleet, span).await;
         board.clock.now()
     };
-    let (over, ()) = tokio::join!(befallen, caller.pace(plan.during, plan.lasts));
+    let (over, ()) = tokio::join!(befallen, caller.pace(plan.during, span));
     journal.fault = Some((begins, over));
     caller.pace(plan.after, times(plan.after)).await;
     let calls = wait::within_time("all calls to return", LONG, caller.calls.join_all()).await;

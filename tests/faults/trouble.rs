@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::fleet::{CLOCK_FILE, Fleet, GATEWAYS, Making, faketime};
@@ -16,34 +18,43 @@ use crate::support::{Request, jwt, wait};
 pub enum Trouble {
     Nothing,
     GatewaySuspended,
+    GatewayStutters,
     GatewayKilled,
     GatewayClock,
     RedisEmptied,
     RedisRestarted,
     RedisSuspended,
+    RedisStutters,
     RedisFlushed,
+    FlushedWhileCutOff,
     RedisPaused,
     RedisTakesNoWrites,
     ConnectionsKilled,
     SmallBuffers,
     Failover,
     Cut(Way, Heal),
+    LinkFlickers,
     Resets,
+    Down,
+    OneCrawls,
     Slow,
     Garbled,
     CutShort,
 }
 
 /// What the whole campaign goes through.
-pub const ALL: [Trouble; 22] = [
+pub const ALL: [Trouble; 28] = [
     Trouble::Nothing,
     Trouble::GatewaySuspended,
+    Trouble::GatewayStutters,
     Trouble::GatewayKilled,
     Trouble::GatewayClock,
     Trouble::RedisEmptied,
     Trouble::RedisRestarted,
     Trouble::RedisSuspended,
+    Trouble::RedisStutters,
     Trouble::RedisFlushed,
+    Trouble::FlushedWhileCutOff,
     Trouble::RedisPaused,
     Trouble::RedisTakesNoWrites,
     Trouble::ConnectionsKilled,
@@ -54,7 +65,10 @@ pub const ALL: [Trouble; 22] = [
     Trouble::Cut(Way::ToClient, Heal::Delivers),
     Trouble::Cut(Way::ToClient, Heal::Drops),
     Trouble::Cut(Way::ToServer, Heal::Delivers),
+    Trouble::LinkFlickers,
     Trouble::Resets,
+    Trouble::Down,
+    Trouble::OneCrawls,
     Trouble::Slow,
     Trouble::Garbled,
     Trouble::CutShort,
@@ -72,11 +86,14 @@ impl Trouble {
         match self {
             Self::Nothing => "healthy",
             Self::GatewaySuspended => "a gateway SIGSTOPped, continued",
+            Self::GatewayStutters => "a gateway SIGSTOPped again and again",
             Self::GatewayKilled => "a gateway killed -9, restarted",
             Self::GatewayClock => "a gateway's clock +300 s, -300 s",
             Self::RedisEmptied => "Redis killed -9, restarted empty",
             Self::RedisRestarted => "Redis killed -9, restarted from AOF",
             Self::RedisSuspended => "Redis SIGSTOPped, continued",
+            Self::RedisStutters => "Redis SIGSTOPped again and again",
+            Self::FlushedWhileCutOff => "FLUSHALL while a link is cut",
             Self::RedisFlushed => "FLUSHALL, twice",
             Self::RedisPaused => "CLIENT PAUSE ALL",
             Self::RedisTakesNoWrites => "CLIENT PAUSE WRITE",
@@ -89,6 +106,9 @@ impl Trouble {
             Self::Cut(Way::ToClient, Heal::Drops) => "replies lost",
             Self::Cut(Way::ToServer, Heal::Delivers) => "requests held, delivered late",
             Self::Cut(Way::ToServer, Heal::Drops) => "requests lost",
+            Self::LinkFlickers => "link cut again and again",
+            Self::Down => "links of all refused",
+            Self::OneCrawls => "a link 0.2 to 0.6 s slow",
             Self::Resets => "links of all reset, 10 times a second",
             Self::Slow => "links of all 20 to 60 ms slow",
             Self::Garbled => "replies of all garbled",
@@ -114,6 +134,12 @@ impl Trouble {
         }
     }
 
+    /// How long it takes, where others take so long.
+    pub fn span(self, lasts: Duration) -> Duration {
+        let again = [Self::GatewayStutters, Self::RedisStutters, Self::LinkFlickers].contains(&self);
+        if again { lasts * 2 } else { lasts }
+    }
+
     /// How soon all gateways accept good keys when it is over.
     pub fn recovers_within(self) -> Duration {
         // Finding the new master takes asking the sentinels.
@@ -122,7 +148,8 @@ impl Trouble {
 
     /// The gateway that answers nobody meanwhile.
     pub fn disturbs(self) -> Option<usize> {
-        matches!(self, Self::GatewaySuspended | Self::GatewayKilled).then_some(VICTIM)
+        let stops = [Self::GatewaySuspended, Self::GatewayStutters, Self::GatewayKilled].contains(&self);
+        stops.then_some(VICTIM)
     }
 
     /// Lets it begin, last so long, and end. When this returns, all is well again.
@@ -174,8 +201,30 @@ impl Trouble {
                 fleet.redis("CONFIG SET client-output-buffer-limit \"normal 0 0 0\"");
             }
             Self::Resets => storm(lasts, || fleet.relays.iter().for_each(|relay| relay.reset_all())).await,
+            Self::GatewayStutters => {
+                let process = &fleet.gateways[VICTIM].process;
+                flicker(lasts, |on| process.signal(if on { "STOP" } else { "CONT" })).await;
+            }
+            Self::RedisStutters => {
+                let redis = &fleet.redis;
+                flicker(lasts, |on| if on { redis.suspend() } else { redis.resume() }).await;
+            }
+            Self::LinkFlickers => {
+                let relay = &fleet.relays[VICTIM];
+                let fault = Fault::Blackhole { way: Way::Both, heal: Heal::Delivers };
+                flicker(lasts, |on| if on { relay.suffer(fault) } else { relay.heal() }).await;
+            }
+            Self::FlushedWhileCutOff => {
+                let fault = Fault::Blackhole { way: Way::Both, heal: Heal::Delivers };
+                fleet.relays[VICTIM].suffer(fault);
+                sleep(lasts / 2).await;
+                fleet.redis("FLUSHALL");
+                sleep(lasts / 2).await;
+                fleet.relays[VICTIM].heal();
+            }
             Self::Cut(way, heal) => suffer(fleet, &[VICTIM], Fault::Blackhole { way, heal }, lasts).await,
-            Self::Slow | Self::Garbled | Self::CutShort => {
+            Self::OneCrawls => suffer(fleet, &[VICTIM], self.fault(), lasts).await,
+            Self::Slow | Self::Garbled | Self::CutShort | Self::Down => {
                 let all: Vec<usize> = (0..GATEWAYS).collect();
                 suffer(fleet, &all, self.fault(), lasts).await;
             }
@@ -189,6 +238,10 @@ impl Trouble {
             }
             // All of it: a single byte within a text nobody could notice, which is what TLS is for.
             Self::Garbled => Fault::Corrupt { one_in: 1 },
+            Self::Down => Fault::Down,
+            Self::OneCrawls => {
+                Fault::Latency { base: Duration::from_millis(100), jitter: Duration::from_millis(200) }
+            }
             Self::CutShort => Fault::ResetAfter { bytes: 700 },
             _ => Fault::None,
         }
@@ -218,6 +271,17 @@ async fn pause(fleet: &Fleet, what: &str, lasts: Duration) {
     fleet.redis(&format!("CLIENT PAUSE {} {what}", lasts.as_millis()));
     sleep_until(until).await;
     fleet.redis("CLIENT UNPAUSE");
+}
+
+/// On and off, for about as long as leases last, at other moments of them each time.
+async fn flicker(lasts: Duration, mut switch: impl FnMut(bool)) {
+    let (mut chance, over) = (SmallRng::seed_from_u64(1), Instant::now() + lasts);
+    while Instant::now() < over {
+        switch(true);
+        sleep(Duration::from_millis(chance.random_range(50..1300))).await;
+        switch(false);
+        sleep(Duration::from_millis(chance.random_range(50..400))).await;
+    }
 }
 
 async fn storm(lasts: Duration, mut blow: impl FnMut()) {
