@@ -24,10 +24,12 @@ impl Call {
     pub async fn make(self, doors: &Doors, clock: Clock) -> Ended {
         let Self { subject, through, again, .. } = self;
         let called = clock.now();
-        let outcome = match through {
+        let (outcome, said) = match through {
             Through::Gateway(gateway) => {
                 let (path, content) = self.words();
-                read(doors.call(gateway, &path, &content).await)
+                let answer = doors.call(gateway, &path, &content).await;
+                let said = format!("{answer:?}");
+                (read(answer), said)
             }
             Through::Command(gateway) => {
                 self.command(doors, gateway, &doors.of(gateway).admin.to_string()).await
@@ -35,7 +37,7 @@ impl Call {
             // Nobody listens there.
             Through::Store(gateway) => self.command(doors, gateway, "127.0.0.1:1").await,
         };
-        Ended { subject, through, called, returned: clock.now(), outcome, again }
+        Ended { subject, through, called, returned: clock.now(), outcome, again, said }
     }
 
     /// Its path in the admin API, and what is sent.
@@ -52,17 +54,19 @@ impl Call {
         }
     }
 
-    async fn command(self, doors: &Doors, gateway: usize, admin: &str) -> Outcome {
+    async fn command(self, doors: &Doors, gateway: usize, admin: &str) -> (Outcome, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_openbin-gateway"));
         command.args(["keys", "revoke", "--config", "gateway.yaml", "--ahead"]);
         command.arg(stock::id(self.subject.number())).current_dir(doors.setup(gateway).directory());
         command.env("OPENBIN_GATEWAY__ADMIN__ADDRESS", admin);
         let ran = tokio::task::spawn_blocking(move || command.output()).await;
-        match ran.expect("a command").expect("the program").status.code() {
+        let output = ran.expect("a command").expect("the program");
+        let outcome = match output.status.code() {
             Some(0) => Outcome::Confirmed,
             Some(3) => Outcome::Unconfirmed,
             _ => Outcome::Failed,
-        }
+        };
+        (outcome, String::from_utf8_lossy(&output.stderr).into_owned())
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 
 use super::round::{Plan, run};
-use super::table::{heading, line, table};
+use super::table::{heading, line, sums};
 use super::trouble::{ALL, Trouble};
 use crate::support::relay::{Heal, Way};
 
@@ -64,7 +64,7 @@ async fn the_whole_campaign() {
         reports.push(report);
     }
     assert!(reports.len() + skipped.len() > 0, "no fault's name has {wanted:?}");
-    println!("\n{}", table(&reports));
+    println!("\n{}", sums(&reports));
     if !skipped.is_empty() {
         println!("NOT TRIED: {}", skipped.join("; "));
     }

@@ -92,7 +92,7 @@ pub enum Outcome {
 }
 
 /// One call that ends something.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Ended {
     pub subject: Subject,
     pub through: Through,
@@ -101,6 +101,8 @@ pub struct Ended {
     pub outcome: Outcome,
     /// Whether it only asks again for what was called for before.
     pub again: bool,
+    /// What was said, where it was not that all is done.
+    pub said: String,
 }
 
 /// All that happened in a round.

@@ -15,6 +15,8 @@ pub struct Verdict {
     pub failed: usize,
     /// What was not confirmed at first, and was when it was asked for again.
     pub confirmed_later: usize,
+    /// What was not confirmed either way, and what was said of it last. Must be none.
+    pub never_confirmed: Vec<(Subject, String)>,
     /// Requests that were sent after a confirmed end of their credential, and accepted. Must be none.
     pub accepted_after: Vec<Breach>,
     /// Requests with a key that nobody issued, and accepted. Must be none.
@@ -158,6 +160,9 @@ impl Verdict {
         let again: HashSet<_> =
             ended.iter().filter(|end| end.again).filter(confirmed).map(|end| end.subject).collect();
         self.confirmed_later = again.len();
+        let last: HashMap<_, _> = ended.iter().map(|end| (end.subject, end)).collect();
+        let open = last.into_values().filter(|end| end.outcome != Outcome::Confirmed);
+        self.never_confirmed = open.map(|end| (end.subject, end.said.clone())).collect();
         // A command takes its own time to start, and whoever is stopped takes as long as that lasts.
         let timed =
             |end: &&Ended| matches!(end.through, Through::Gateway(gateway) if disturbed != Some(gateway));
@@ -210,13 +215,14 @@ impl Verdict {
                 broken.push(format!("requests with {who} took {p99:?} (p99)"));
             }
         }
-        let asked_in_vain = self.unconfirmed + self.failed - self.confirmed_later;
-        if asked_in_vain > 0 {
-            broken.push(format!("{asked_in_vain} ends were not confirmed though asked for after the fault"));
-        }
+        broken.extend(self.never_confirmed.iter().take(MOST_TOLD).map(|(subject, said)| {
+            format!("{subject:?} was not confirmed though asked for after the fault: {said}")
+        }));
         broken
     }
 }
+
+const MOST_TOLD: usize = 5;
 
 /// No request waits longer for the store, and no session waits for it at all. The usual times are far below; these
 /// are for machines with other things to do.

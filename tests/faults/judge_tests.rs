@@ -16,7 +16,15 @@ fn asked(serial: u64, credential: Credential, sent: u64, status: u16) -> Asked {
 
 fn ended(subject: Subject, called: u64, outcome: Outcome) -> Ended {
     let (called, returned) = (at(called), at(called + 10));
-    Ended { subject, through: Through::Gateway(1), called, returned, outcome, again: false }
+    Ended {
+        subject,
+        through: Through::Gateway(1),
+        called,
+        returned,
+        outcome,
+        again: false,
+        said: String::new(),
+    }
 }
 
 /// A log in which all promises are kept: key 1 is revoked from 100 to 110, key 2 is good.
@@ -69,7 +77,7 @@ fn what_was_not_confirmed_promises_nothing_until_it_is() {
         journal.asked.push(asked(8, Credential::Key(1), 500, 200));
         let verdict = judge(&journal, 1);
         assert!(verdict.accepted_after.is_empty());
-        assert_eq!(verdict.broken(at(1000)), ["1 ends were not confirmed though asked for after the fault"]);
+        assert_eq!(verdict.broken(at(1000)), ["Key(1) was not confirmed though asked for after the fault: "]);
     }
     journal.ended.push(Ended { again: true, ..ended(Subject::Key(1), 600, Outcome::Confirmed) });
     assert!(judge(&journal, 1).broken(at(1000)).is_empty());

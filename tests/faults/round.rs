@@ -117,8 +117,9 @@ async fn insist(board: &Board, subject: Subject) -> Vec<Ended> {
         let through = Through::Gateway((subject.number() + ended.len()) % GATEWAYS);
         let call = Call { subject, through, again: true, expires: board.expires };
         let end = call.make(&board.doors, board.clock).await;
+        let is_over = end.outcome == Outcome::Confirmed || board.clock.now() > over;
         ended.push(end);
-        if end.outcome == Outcome::Confirmed || board.clock.now() > over {
+        if is_over {
             return ended;
         }
         sleep(Duration::from_millis(50)).await;

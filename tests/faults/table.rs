@@ -5,22 +5,16 @@ use std::time::Duration;
 
 use super::round::Report;
 
-/// One line a round, with its heading.
-pub fn table(reports: &[Report]) -> String {
-    let mut out = heading();
-    for report in reports {
-        out.push_str(&line(report));
-    }
+/// What all rounds come to.
+pub fn sums(reports: &[Report]) -> String {
     let sum = |count: fn(&Report) -> usize| reports.iter().map(count).sum::<usize>();
-    let _ = writeln!(
-        out,
+    format!(
         "{} revocations, blocks and ended sessions; {} confirmed; {} requests; accepted after confirmation: {}",
         sum(|report| report.verdict.tried),
         sum(|report| report.verdict.confirmed + report.verdict.confirmed_later),
         sum(|report| report.verdict.requests),
         sum(|report| report.verdict.accepted_after.len()),
-    );
-    out
+    )
 }
 
 /// What the columns are.
