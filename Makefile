@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: help test lint bench large release tools
+.PHONY: help test lint bench large faults release tools
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -21,6 +21,10 @@ bench: ## Time what a known credential costs
 
 large: tools ## Time lists, searches and revocations among 100,000 keys, on both stores
 	cargo test --test store large -- --ignored --nocapture --test-threads 1
+
+faults: tools ## Break network, Redis and gateways in every way, and look for keys that outlive their revocation
+	@ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || { $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends faketime; }
+	cargo test --test faults -- --ignored --nocapture --test-threads 1
 
 release: ## Build the binary as it is shipped
 	cargo build --release --locked

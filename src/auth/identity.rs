@@ -26,6 +26,13 @@ pub(super) struct Session {
     pub(super) until: SystemTime,
 }
 
+impl Session {
+    /// What it takes to end it.
+    pub(super) fn ending(&self) -> EndedSession {
+        EndedSession { digest: self.digest, user_id: self.user_id.text(), until: self.until }
+    }
+}
+
 /// How a request was authenticated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Method {
@@ -86,11 +93,7 @@ impl Identity {
     #[must_use]
     pub fn ending(&self) -> Option<EndedSession> {
         match &self.0 {
-            Who::Session(session) => Some(EndedSession {
-                digest: session.digest,
-                user_id: session.user_id.text(),
-                until: session.until,
-            }),
+            Who::Session(session) => Some(session.ending()),
             Who::Key(_) => None,
         }
     }

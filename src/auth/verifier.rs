@@ -4,9 +4,12 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::identity::Session;
 use super::jwt::Sessions;
 use super::{Claimant, Identity, Settings};
-use crate::keys::{Adoption, Attempt, Breach, KeyHash, KeyShape, Keys, LookupError, OwnerRefusal, Verdict};
+use crate::keys::{
+    Adoption, Attempt, Breach, EndedSession, KeyHash, KeyShape, Keys, LookupError, OwnerRefusal, Verdict,
+};
 
 /// Why a credential is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -220,18 +223,23 @@ impl Verifier {
         }
     }
 
-    /// Judges a session token, and nothing else.
+    /// What it takes to end the session with this token. One that was ended can be ended again: whoever has not
+    /// heard that it was done, or that it was felt everywhere, must be able to ask once more.
     ///
     /// # Errors
-    /// Why it is not accepted.
-    pub fn verify_session(&self, token: &str, at: SystemTime) -> Result<Identity, Denied> {
-        self.session(Redacted(token.as_bytes()), at)
+    /// Why it could not be used even if nobody had ended it.
+    pub fn session_to_end(&self, token: &str, at: SystemTime) -> Result<EndedSession, Denied> {
+        Ok(self.read(Redacted(token.as_bytes()), at)?.ending())
+    }
+
+    fn read(&self, token: Redacted<'_>, at: SystemTime) -> Result<Arc<Session>, Denied> {
+        // A clock before 1970 makes every token expired rather than eternal.
+        let now = at.duration_since(UNIX_EPOCH).map_or(u64::MAX, |time| time.as_secs());
+        self.sessions.verify(token.0, now)
     }
 
     fn session(&self, token: Redacted<'_>, at: SystemTime) -> Result<Identity, Denied> {
-        // A clock before 1970 makes every token expired rather than eternal.
-        let now = at.duration_since(UNIX_EPOCH).map_or(u64::MAX, |time| time.as_secs());
-        let session = self.sessions.verify(token.0, now)?;
+        let session = self.read(token, at)?;
         let blocks = self.keys.blocks();
         if blocks.has_session(&session.digest, at) {
             return Err(Denied::EndedSession);

@@ -373,8 +373,11 @@ async fn a_session_that_is_ended_is_refused_and_another_of_the_same_user_is_not(
     let house = house(&Store::Embedded).await;
     let claims = |seconds| json!({ "id": house.user, "email": EMAIL, "tv": 0, "exp": jwt::now() + seconds });
     let (one, two) = (jwt::signed(&claims(300), jwt::SECRET), jwt::signed(&claims(301), jwt::SECRET));
-    let ended = house.gateway.call("POST", "/sessions/home/end", &json!({ "token": one })).await;
-    assert_eq!(ended.status, 200, "{}", ended.text());
+    // Whoever did not hear the answer asks again.
+    for _ in 0..2 {
+        let ended = house.gateway.call("POST", "/sessions/home/end", &json!({ "token": one })).await;
+        assert_eq!(ended.status, 200, "{}", ended.text());
+    }
     for via in [Via::Plain, Via::Tls, Via::H2] {
         let refused = Request::get("/api/bins").session(&one).send(&house.gateway, via).await;
         refused.assert_refused(401, "SESSION_REVOKED", "Session has been revoked. Please log in again.");

@@ -110,7 +110,8 @@ fn answers(port: u16) -> bool {
     matches!(exchange(), Ok(b'+' | b'-'))
 }
 
-fn free_port() -> u16 {
+/// A port that nobody listens on.
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     listener.local_addr().expect("its address").port()
 }

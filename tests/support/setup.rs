@@ -98,8 +98,13 @@ impl Setup {
     }
 
     /// Keeps keys in Redis instead of the embedded store. The admin API then has a token of its own.
-    pub fn in_redis(mut self, url: &str) -> Self {
-        self.store = Some(format!("{{ kind: redis, url: '{url}' }}"));
+    pub fn in_redis(self, url: &str) -> Self {
+        self.in_store(&format!("{{ kind: redis, url: '{url}' }}"))
+    }
+
+    /// Keeps keys in a shared store; what stands under `store`, as a flow mapping.
+    pub fn in_store(mut self, store: &str) -> Self {
+        self.store = Some(store.to_owned());
         if self.admin == NO_TOKEN {
             self.file("admin.token", ADMIN_TOKEN);
             self.admin = format!("{NO_TOKEN}, token_file: admin.token");
