@@ -14,8 +14,9 @@ use openbin_gateway::auth::{
     self, Claimant, Credential, Denied, LimitSettings, LimitState, Limits, Secret, Verifier,
 };
 use openbin_gateway::keys::audit::{Action, Actor};
+use openbin_gateway::keys::lease::Lease;
 use openbin_gateway::keys::{
-    self, Adoption, Attempt, Issuer, KeyHash, KeyRecord, Keys, News, Policy, StoreSettings, Trust,
+    self, Adoption, Attempt, Issuer, KeyHash, KeyRecord, Keys, News, Policy, StoreSettings,
 };
 use openbin_gateway::observe::Metrics;
 
@@ -52,11 +53,12 @@ fn verifier(folder: &std::path::Path, runtime: &tokio::runtime::Runtime) -> Veri
         lease_for: Duration::from_secs(1),
         serve_stale_for: Duration::ZERO,
         copies: 0,
+        place: keys::Place::of(&[]),
         usage_interval: Duration::from_secs(2),
     };
     let metrics = Arc::new(Metrics::new().expect("metrics"));
     let store = runtime.block_on(keys::open(&store)).expect("a store");
-    let keys = Arc::new(Keys::new("bench".into(), &settings, Trust::full(), store, metrics));
+    let keys = Arc::new(Keys::new("bench".into(), &settings, Arc::new(Lease::perpetual()), store, metrics));
     for number in 0..1000 {
         let text = key(number);
         let (record, actor) = (record(&text, number), Actor::gateway());

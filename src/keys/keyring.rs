@@ -15,7 +15,7 @@ use super::service::Ended;
 use super::store::watch;
 use super::{
     Amended, Amendment, Issuer, KeyHash, KeyRecord, Keys, Learned, Ledger, News, Policy, PolicyError, Query,
-    Revocation, Revoke, RevokedBy, Settings, StoreError, StoreSettings, Token, Trust,
+    Revocation, Revoke, RevokedBy, Settings, StoreError, StoreSettings, Token,
 };
 use crate::observe::Metrics;
 
@@ -39,7 +39,7 @@ pub struct Keyring {
     store: Arc<dyn Ledger>,
     metrics: Arc<Metrics>,
     known: Mutex<HashMap<Arc<str>, Arc<Keys>>>,
-    /// This process, among those that share the store.
+    /// This process, among those that share the store: a name of its own, and where it runs.
     replica: String,
     lease: Arc<Lease>,
     following: Following,
@@ -133,7 +133,7 @@ impl Keyring {
             StoreSettings::Redis { .. } => Lease::none(),
         });
         metrics.sharing.lease_valid.set(i64::from(lease.holds(Moment::now())));
-        let replica = format!("{:016x}", rand::random::<u64>());
+        let replica = format!("{:016x}@{}", rand::random::<u64>(), settings.place);
         let (known, following) = (Mutex::default(), Following::default());
         let blocking = tokio::sync::Mutex::default();
         Self { settings, store, metrics, known, replica, lease, following, blocking }
@@ -148,9 +148,8 @@ impl Keyring {
         }
         let name: Arc<str> = instance.into();
         let (store, metrics) = (Arc::clone(&self.store), Arc::clone(&self.metrics));
-        let store_is_another = Arc::clone(&self.following.another);
-        let trust = Trust { lease: Arc::clone(&self.lease), store_is_another };
-        let keys = Arc::new(Keys::new(Arc::clone(&name), &self.settings, trust, store, metrics));
+        let lease = Arc::clone(&self.lease);
+        let keys = Arc::new(Keys::new(Arc::clone(&name), &self.settings, lease, store, metrics));
         known.insert(name, Arc::clone(&keys));
         keys
     }

@@ -34,7 +34,7 @@ pub use policy::{Attempt, Breach, Policy, PolicyError};
 pub use query::{Cursor, KeyStanding, Page, Query};
 pub use rate::{Rate, RateError};
 pub use record::{ActiveKey, AddressFamily, Issuer, KeyRecord, Label, Revocation, RevokedBy};
-pub use service::{Ended, Keys, News, Revoke, Trust};
+pub use service::{Ended, Keys, News, Revoke};
 pub use store::{
     Admission, Amended, Amendment, Answer, Confirmation, Day, Ending, KeyStore, Learned, Ledger, Revoked,
     StoreError, Use, open,
@@ -46,6 +46,25 @@ pub use verdict::{Adoption, LookupError, OwnerRefusal, Verdict};
 
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// Where a gateway runs, as others that share its store know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place(String);
+
+impl Place {
+    /// Of anything that tells places apart: the machine's name, addresses.
+    #[must_use]
+    pub fn of(parts: &[&str]) -> Self {
+        let digest = KeyHash::of(&parts.join("\n")).to_string();
+        Self(digest.chars().take(16).collect())
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 /// Where keys are kept, and for how long what is known of them is believed.
 #[derive(Debug, Clone)]
@@ -62,6 +81,9 @@ pub struct Settings {
     pub lease_for: Duration,
     /// For how much longer it may where the store cannot be asked: certainty given up for availability.
     pub serve_stale_for: Duration,
+    /// Where this process runs, such that no two run in the same place at once: the one that runs there now
+    /// takes the place of the one that did. Of this only a digest is kept.
+    pub place: Place,
     /// How many replicas of the shared store must have a revocation before it counts as done.
     pub copies: usize,
     /// How often the last use of keys is written.

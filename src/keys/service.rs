@@ -6,7 +6,6 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use prometheus::IntCounter;
@@ -33,27 +32,10 @@ struct Shared {
     cache: Cache,
     graves: Graves,
     blocks: Blocks,
-    trust: Trust,
+    lease: Arc<Lease>,
     serve_stale_for: Duration,
     store: Arc<dyn KeyStore>,
     metrics: Arc<Metrics>,
-}
-
-/// How far what is known may be believed.
-#[derive(Debug, Clone)]
-pub struct Trust {
-    /// Under which lease what is remembered is used.
-    pub lease: Arc<Lease>,
-    /// Whether the store is not the one that it was: then a key that it does not hold is not unknown.
-    pub store_is_another: Arc<AtomicBool>,
-}
-
-impl Trust {
-    /// In a store that nobody else changes.
-    #[must_use]
-    pub fn full() -> Self {
-        Self { lease: Arc::new(Lease::perpetual()), store_is_another: Arc::default() }
-    }
 }
 
 /// A key that is to be taken in.
@@ -92,21 +74,21 @@ pub struct Ended {
 }
 
 impl Keys {
-    /// The keys of this instance in that store.
+    /// The keys of this instance in that store. What is remembered of them is used under this lease.
     #[must_use]
     pub fn new(
         instance: Arc<str>,
         settings: &Settings,
-        trust: Trust,
+        lease: Arc<Lease>,
         store: Arc<dyn KeyStore>,
         metrics: Arc<Metrics>,
     ) -> Self {
         let outcomes = &metrics.key_cache;
         let (hits, misses) = (outcomes.with_label_values(&["hit"]), outcomes.with_label_values(&["miss"]));
-        let cache = Cache::new(settings.cache_entries, settings.cache_for, Arc::clone(&trust.lease));
+        let cache = Cache::new(settings.cache_entries, settings.cache_for, Arc::clone(&lease));
         let (graves, blocks) = (Graves::default(), Blocks::default());
         let serve_stale_for = settings.serve_stale_for;
-        let shared = Shared { instance, cache, graves, blocks, trust, serve_stale_for, store, metrics };
+        let shared = Shared { instance, cache, graves, blocks, lease, serve_stale_for, store, metrics };
         Self { shared: Arc::new(shared), hits, misses }
     }
 
@@ -276,18 +258,13 @@ impl Shared {
             return Ok(Some(Verdict::Revoked));
         }
         let found = watch(&self.metrics, self.store.find(&self.instance, hash).await)?;
-        let Some(verdict) = found.map(Verdict::of) else {
-            let lost = self.trust.store_is_another.load(Ordering::Acquire);
-            return if lost { Err(StoreError::Lost) } else { Ok(None) };
-        };
+        let Some(verdict) = found.map(Verdict::of) else { return Ok(None) };
         if let Verdict::Active(key) = &verdict {
             if self.graves.hold(hash) || self.graves.hold_id(&key.record.id) {
                 return Ok(Some(Verdict::Revoked));
             }
             let subject = Subject::User(key.record.user_id.clone());
-            if !self.trust.lease.holds(Moment::now())
-                && self.store.is_blocked(&self.instance, &subject).await?
-            {
+            if !self.lease.holds(Moment::now()) && self.store.is_blocked(&self.instance, &subject).await? {
                 self.blocks.add(Subject::User(key.user_id.as_str().to_owned()), None);
             }
         }
@@ -324,9 +301,7 @@ impl Shared {
 
     /// An old verdict in place of one that the store could not give, where the operator allows it.
     async fn stale(&self, hash: &KeyHash) -> Option<Verdict> {
-        if self.serve_stale_for.is_zero()
-            || !self.trust.lease.held_within(self.serve_stale_for, Moment::now())
-        {
+        if self.serve_stale_for.is_zero() || !self.lease.held_within(self.serve_stale_for, Moment::now()) {
             return None;
         }
         let verdict = self.cache.recall_without_lease(hash).await?;

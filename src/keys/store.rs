@@ -109,6 +109,10 @@ pub trait Ledger: KeyStore {
     /// Follows the change log no more: nobody needs to wait for this process.
     fn leave<'a>(&'a self, replica: &'a str) -> Answer<'a, ()>;
 
+    /// Tells that all that this process refuses is in the store again, which had lost it. Whether the same goes
+    /// for all others who may know what it does not.
+    fn rewritten<'a>(&'a self, replica: &'a str) -> Answer<'a, bool>;
+
     /// Waits until a change is felt by all who share the store. `false`: that cannot be known.
     fn confirm<'a>(&'a self, confirmation: Confirmation<'a>) -> Answer<'a, bool>;
 }

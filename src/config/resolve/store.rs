@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::secret::secrets;
 use crate::config::read::{Field, Section};
 use crate::config::scalar::shown;
-use crate::keys::{RedisUrl, Settings, StoreSettings};
+use crate::keys::{Place, RedisUrl, Settings, StoreSettings};
 
 pub(super) fn keys(root: &Section<'_>) -> Option<Settings> {
     let section = root.field("store").section();
@@ -42,8 +42,19 @@ pub(super) fn keys(root: &Section<'_>) -> Option<Settings> {
         lease_for,
         serve_stale_for,
         copies,
+        place: place(root),
         usage_interval,
     })
+}
+
+/// The machine, the folder of the configuration and the admin listener: two gateways cannot share all three.
+fn place(root: &Section<'_>) -> Place {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let (machine, name) = (read("/etc/machine-id"), read("/proc/sys/kernel/hostname"));
+    let address = root.field("admin").section().field("address");
+    let base = &address.context.base;
+    let folder = base.canonicalize().unwrap_or_else(|_| base.clone());
+    Place::of(&[&machine, &name, &folder.to_string_lossy(), address.text().unwrap_or_default()])
 }
 
 #[derive(Clone, Copy)]

@@ -4,7 +4,6 @@
 
 mod losses;
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Keyring;
@@ -18,8 +17,6 @@ use losses::Losses;
 pub(super) struct Following {
     /// Since when the log has been followed without a break.
     since: Mutex<Option<Moment>>,
-    /// Whether the store is not the one that was followed at first.
-    pub(super) another: Arc<AtomicBool>,
 }
 
 impl Keyring {
@@ -114,8 +111,17 @@ impl Keyring {
                 for (_, keys) in self.all() {
                     keys.forget_all().await;
                 }
-                self.store_is_another(*another);
+                if *another {
+                    tracing::error!(
+                        "the key store has lost everything, or is another one: keys that neither it nor this \
+                         gateway knows are answered 503. Restore it from a backup; or restart the gateways to \
+                         take it as it is"
+                    );
+                }
                 self.refresh_blocks().await?;
+                if let Some(losses) = losses {
+                    losses.refuse(self);
+                }
                 self.set_since(Some(Moment::now()));
                 if let Some(losses) = losses.take() {
                     tokio::spawn(losses.write_again(Arc::clone(self), *another));
@@ -158,18 +164,6 @@ impl Keyring {
         if !changed {
             tokio::time::sleep_until(started + quarter).await;
         }
-    }
-
-    /// Where the store is not the one that was followed at first, a key that it does not hold may be one that
-    /// was disabled, or revoked, in the other.
-    fn store_is_another(&self, another: bool) {
-        if another && !self.following.another.swap(true, Ordering::AcqRel) {
-            tracing::error!(
-                "the key store has lost everything, or is another one: keys that neither it nor this gateway \
-                 knows are answered 503. Restore it from a backup; or restart the gateways to take it as it is"
-            );
-        }
-        self.following.another.store(another, Ordering::Release);
     }
 
     fn set_since(&self, since: Option<Moment>) {

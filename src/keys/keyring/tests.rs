@@ -28,6 +28,7 @@ async fn bench(cache_for: Duration) -> Bench {
         lease_for,
         serve_stale_for,
         copies: 0,
+        place: crate::keys::Place::of(&[]),
         usage_interval,
     };
     let metrics = Arc::new(Metrics::new().expect("metrics"));

@@ -3,8 +3,9 @@
 //! Each process tells how far it has come in one script that also gives it what came after, so that nobody
 //! is listed without having been told. What is to be concluded is decided in [`lease`](super::super::lease).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use ::redis::pipe;
@@ -34,6 +35,19 @@ pub(super) struct Log {
     /// Waits in Redis for copies.
     copies: Link,
     count: AtomicU64,
+    /// The name of the store that was followed at first.
+    store: OnceLock<String>,
+    others: Mutex<Others>,
+}
+
+/// The other processes that follow the log.
+#[derive(Default)]
+struct Others {
+    /// The store that they were met in.
+    store: String,
+    now: Vec<String>,
+    /// Those that were met in stores that are lost.
+    before: BTreeSet<String>,
 }
 
 /// How far one process had come, and the text in which it said so.
@@ -51,7 +65,26 @@ impl Log {
             feed: link.sibling(FEED_AT_MOST + timeout),
             copies: link.sibling(COPIES_AT_MOST + timeout),
             count: AtomicU64::new(rand::random::<u64>() >> 1),
+            store: OnceLock::new(),
+            others: Mutex::default(),
         }
+    }
+
+    /// Takes note of who follows the log of this store; without a name, of the same as before.
+    fn meet(&self, replica: &str, store: Option<&str>, mut listed: Vec<String>) {
+        listed.retain(|other| other != replica);
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(store) = store.filter(|store| *store != others.store) {
+            let met = std::mem::take(&mut others.now);
+            others.before.extend(met);
+            store.clone_into(&mut others.store);
+        }
+        others.now = listed;
+    }
+
+    /// Whether a store with this name is not the one that was followed at first.
+    pub(super) fn is_another(&self, store: Option<&str>) -> bool {
+        self.store.get().is_some_and(|first| Some(first.as_str()) != store)
     }
 }
 
@@ -75,12 +108,17 @@ impl RedisStore {
         pipeline.arg(self.log.count.fetch_add(1, Ordering::Relaxed));
         pipeline.arg(id).arg(call).arg(asked.store.as_deref().unwrap_or_default());
         pipeline.arg(format!("{:016x}", rand::random::<u64>())).arg(ENTRIES);
-        let ((word, store, last, entries),): ((String, String, String, Vec<Entry>),) =
+        let ((word, store, last, entries, listed),): ((String, String, String, Vec<Entry>, Vec<String>),) =
             self.log.renewals.run(&pipeline).await?;
         let more = word == "more";
         match word.as_str() {
-            "joined" => Ok(Renewed::Joined { store, last: read_position(&last)? }),
+            "joined" => {
+                self.log.meet(replica, Some(&store), listed);
+                self.log.store.get_or_init(|| store.clone());
+                Ok(Renewed::Joined { store, last: read_position(&last)? })
+            }
             "follows" | "more" => {
+                self.log.meet(replica, None, listed);
                 let entries = entries.into_iter().map(read).collect::<Result<_, _>>()?;
                 Ok(Renewed::Follows { entries, more })
             }
@@ -99,6 +137,23 @@ impl RedisStore {
         self.log.feed.run(&pipeline).await
     }
 
+    /// Tells that all that this process refuses is in the store again. Whether the same goes for everyone whom
+    /// this process has met in a store that is lost; those in whose place another runs now have nothing to write.
+    pub(super) async fn is_rewritten(&self, replica: &str) -> Result<bool, StoreError> {
+        let [_, replicas, _] = self.names.log();
+        let rewritten = self.names.rewritten();
+        let mut pipeline = pipe();
+        pipeline.cmd("HSET").arg(&rewritten).arg(replica).arg(1).ignore();
+        pipeline.cmd("HKEYS").arg(rewritten).cmd("HKEYS").arg(replicas);
+        let (done, listed): (Vec<String>, Vec<String>) = self.link.run(&pipeline).await?;
+        let others = self.log.others.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = |replica: &str| replica.split_once('@').map(|(_, place)| place.to_owned());
+        let is_replaced = |other: &String| {
+            !listed.contains(other) && listed.iter().any(|listed| place(listed) == place(other))
+        };
+        Ok(others.before.iter().all(|other| done.contains(other) || is_replaced(other)))
+    }
+
     pub(super) async fn gone(&self, replica: &str) -> Result<(), StoreError> {
         let [_, replicas, _] = self.names.log();
         let mut pipeline = pipe();
@@ -112,7 +167,7 @@ impl RedisStore {
         if copies > 0 && !self.is_copied(copies).await? {
             return Ok(false);
         }
-        let (mut first, mut looks) = (None, 0);
+        let (mut first, mut looks): (Option<Vec<Listed>>, u32) = (None, 0);
         let first_looked = Moment::now();
         loop {
             let (is_there, listed) = self.spread(position).await?;
@@ -129,8 +184,12 @@ impl RedisStore {
             match judge(position.id, &replicas, waited, whom) {
                 Judgement::Wait => {}
                 judgement => {
-                    let first = first.as_deref().unwrap_or_default();
-                    self.give_up_on(position, first, first_looked).await?;
+                    let behind = |listed: &Listed| {
+                        listed.come.as_ref().is_some_and(|come| come.applied < position.id)
+                            && first.iter().flatten().any(|before: &Listed| before.text == listed.text)
+                    };
+                    let late = listed.into_iter().filter(behind).collect();
+                    self.give_up_on(late, first_looked).await?;
                     let unsure = whom == Whom::Session && someone_is_away;
                     return Ok(judgement == Judgement::Everywhere && !unsure);
                 }
@@ -155,22 +214,16 @@ impl RedisStore {
         Ok((is_there, held.into_iter().map(read).collect::<Result<_, StoreError>>()?))
     }
 
-    /// Has nobody wait again for processes that have neither come to that place nor renewed for a whole term
-    /// since they were first looked at.
-    async fn give_up_on(
-        &self,
-        position: &Position,
-        first: &[Listed],
-        first_looked: Moment,
-    ) -> Result<(), StoreError> {
-        let late = |listed: &Listed| listed.come.clone().filter(|come| come.applied < position.id);
-        let Some(longest) = first.iter().filter_map(late).map(|come| come.term).max() else {
+    /// Has nobody wait again for processes that have not renewed for a whole term since they were first looked
+    /// at.
+    async fn give_up_on(&self, late: Vec<Listed>, first_looked: Moment) -> Result<(), StoreError> {
+        let Some(longest) = late.iter().filter_map(|late| late.come.as_ref()).map(|come| come.term).max()
+        else {
             return Ok(());
         };
         // Whoever renewed just before that look has a lease that began then.
         tokio::time::sleep(longest.saturating_sub(Moment::now().since(first_looked))).await;
-        let late: Vec<_> = first.iter().filter(|listed| late(listed).is_some()).collect();
-        let late: Vec<_> = late.into_iter().flat_map(|late| [&late.replica, &late.text]).collect();
+        let late: Vec<_> = late.into_iter().flat_map(|late| [late.replica, late.text]).collect();
         let [_, replicas, _] = self.names.log();
         let mut pipeline = pipe();
         pipeline.cmd("EVAL").arg(AWAY).arg(1).arg(replicas).arg(late).ignore();

@@ -169,6 +169,10 @@ impl Ledger for RedisStore {
         Box::pin(self.gone(replica))
     }
 
+    fn rewritten<'a>(&'a self, replica: &'a str) -> Answer<'a, bool> {
+        Box::pin(self.is_rewritten(replica))
+    }
+
     fn confirm<'a>(&'a self, confirmation: Confirmation<'a>) -> Answer<'a, bool> {
         Box::pin(self.has_spread(confirmation))
     }

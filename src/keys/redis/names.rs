@@ -98,6 +98,11 @@ impl Names {
         ["changes", "replicas", "store"].map(|name| format!("{}{name}", self.base))
     }
 
+    /// Which processes have written to the store again what it had lost.
+    pub(super) fn rewritten(&self) -> String {
+        format!("{}rewritten", self.base)
+    }
+
     /// Written only so that there is something to be copied.
     pub(super) fn copied(&self) -> String {
         format!("{}copied", self.base)

@@ -129,14 +129,15 @@ impl Trial {
         let (appended, whom, copies) = (Moment::now(), Whom::Key, 0);
         let confirmation = Confirmation { position, appended, following_since: None, term, whom, copies };
         let confirmed = store.has_spread(confirmation).await?;
+        let rewritten = store.is_rewritten(replica).await?;
         store.gone(replica).await?;
-        Ok(one && confirmed)
+        Ok(one && confirmed && rewritten)
     }
 
     async fn clean_up(&self) -> Result<(), StoreError> {
         let (names, record) = (&self.store.names, &self.record);
         let mut pipeline = pipe();
-        pipeline.cmd("DEL").arg(&names.chain()).arg(&names.log());
+        pipeline.cmd("DEL").arg(&names.chain()).arg(&names.log()).arg(names.rewritten());
         pipeline.arg(names.key(INSTANCE, &record.hash)).arg(names.id(INSTANCE, &record.id));
         pipeline.arg(names.usage(INSTANCE, &record.hash)).arg(names.days(INSTANCE, &record.hash));
         pipeline.arg(names.list()).arg(names.list_of(&record.user_id)).arg(names.good());

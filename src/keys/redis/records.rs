@@ -20,12 +20,23 @@ const AMEND: &str = change!("mark.lua", "amend.lua");
 const AMEND_TRIES: usize = 2;
 
 impl RedisStore {
+    /// The record of a key, and whether there is one. In a store that is not the one that this process has
+    /// followed, a key that is not there may be one that was refused in the other.
     pub(super) async fn record_of(
         &self,
         instance: &str,
         hash: &KeyHash,
     ) -> Result<Option<KeyRecord>, StoreError> {
-        Ok(self.records(&[(instance, *hash)]).await?.pop().flatten())
+        let [_, _, store] = self.names.log();
+        let mut pipeline = pipe();
+        pipeline.cmd("HGETALL").arg(self.names.key(instance, hash));
+        pipeline.cmd("GET").arg(self.names.usage(instance, hash)).cmd("GET").arg(store);
+        let (record, used, store): (Value, Value, Option<String>) = self.link.run(&pipeline).await?;
+        let record = read(instance, hash, Some(record), Some(used))?;
+        if record.is_none() && self.log.is_another(store.as_deref()) {
+            return Err(StoreError::Lost);
+        }
+        Ok(record)
     }
 
     /// The records of these keys, each in its place; `None`: there is none.

@@ -116,11 +116,12 @@ fn keys(store: &Arc<Double>, cache_for: Duration) -> Arc<Keys> {
         lease_for: Duration::ZERO,
         serve_stale_for: Duration::ZERO,
         copies: 0,
+        place: crate::keys::Place::of(&[]),
         usage_interval: Duration::ZERO,
     };
     let metrics = Arc::new(Metrics::new().expect("metrics"));
     let store = Arc::clone(store) as Arc<dyn KeyStore>;
-    Arc::new(Keys::new("home".into(), &settings, Trust::full(), store, metrics))
+    Arc::new(Keys::new("home".into(), &settings, Arc::new(Lease::perpetual()), store, metrics))
 }
 
 async fn revoke(keys: &Keys) -> Result<usize, StoreError> {

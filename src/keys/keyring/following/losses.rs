@@ -41,29 +41,41 @@ impl Keyring {
 }
 
 impl Losses {
+    /// Goes on refusing whom this process refused, though the store does not know of it any more.
+    pub(super) fn refuse(&self, keyring: &Keyring) {
+        for Known { instance, refused, .. } in &self.0 {
+            let keys = keyring.of(instance);
+            for (subject, until) in refused {
+                keys.blocks().add(subject.clone(), *until);
+            }
+        }
+    }
+
     /// Writes what is refused again, and then, where the store has lost everything, the records that are
     /// known. What the store still has stays as it is there.
     pub(super) async fn write_again(self, keyring: Arc<Keyring>, all: bool) {
-        let mut counts = (0_usize, 0_usize, 0_usize);
-        for Known { instance, revoked, refused, records } in self.0 {
-            for (id, revocation) in &revoked {
-                until_done(|| revoke(&keyring, &instance, id, revocation)).await;
-                counts.0 += 1;
+        let (mut revocations, mut blocks, mut records) = (0_usize, 0_usize, 0_usize);
+        for Known { instance, revoked, refused, .. } in &self.0 {
+            for (id, revocation) in revoked {
+                until_done(|| revoke(&keyring, instance, id, revocation)).await;
+                revocations += 1;
             }
             for (subject, until) in refused {
-                counts.1 += usize::from(until_done(|| refuse(&keyring, &instance, &subject, until)).await);
+                blocks += usize::from(until_done(|| refuse(&keyring, instance, subject, *until)).await);
             }
-            if !all {
-                continue;
+        }
+        if all {
+            // One of these records may be of a key whose revocation only another gateway has heard of.
+            while !until_done(|| keyring.store.rewritten(&keyring.replica)).await {
+                tokio::time::sleep(PAUSE / 5).await;
             }
-            for portion in records.chunks(PORTION) {
+            for portion in self.0.iter().flat_map(|known| known.records.chunks(PORTION)) {
                 let written: Vec<_> =
                     portion.iter().map(|record| (record.clone(), learned(record))).collect();
                 until_done(|| keyring.store.learn_all(&written)).await;
-                counts.2 += portion.len();
+                records += portion.len();
             }
         }
-        let (revocations, blocks, records) = counts;
         tracing::warn!(
             revocations,
             blocks,

@@ -7,9 +7,19 @@ for i = 1, #ARGV, 2 do
     redis.call('HSET', KEYS[1], ARGV[i], 'away ' .. now)
   end
 end
-for _, replica in ipairs(redis.call('HKEYS', KEYS[1])) do
-  local since = string.match(redis.call('HGET', KEYS[1], replica), '^away (%d+)$')
-  if since and tonumber(now) - tonumber(since) > 1800 then
+-- Where another process runs in its place, it is gone.
+local taken, replicas = {}, redis.call('HKEYS', KEYS[1])
+local function away(replica)
+  return string.match(redis.call('HGET', KEYS[1], replica), '^away (%d+)$')
+end
+for _, replica in ipairs(replicas) do
+  if not away(replica) then
+    taken[string.match(replica, '@.*$') or ''] = true
+  end
+end
+for _, replica in ipairs(replicas) do
+  local since = away(replica)
+  if since and (taken[string.match(replica, '@.*$') or ''] or tonumber(now) - tonumber(since) > 1800) then
     redis.call('HDEL', KEYS[1], replica)
   end
 end

@@ -11,18 +11,30 @@ local function come_to(place)
   redis.call('HSET', replicas, replica, place .. ' ' .. term .. ' ' .. number)
 end
 
+-- Where this process runs now, the one that ran there before does not.
+local function take_its_place()
+  local place = string.match(replica, '@.*$')
+  for _, other in ipairs(redis.call('HKEYS', replicas)) do
+    if other ~= replica and string.match(other, '@.*$') == place
+      and string.match(redis.call('HGET', replicas, other), '^away ') then
+      redis.call('HDEL', replicas, other)
+    end
+  end
+end
+
 if id == '' then
+  take_its_place()
   redis.call('SET', store, name, 'NX')
   local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
   come_to(last and last[1] or '0-0')
-  return { 'joined', redis.call('GET', store), last and (last[1] .. ' ' .. last[2][2]) or '0-0 ', {} }
+  return { 'joined', redis.call('GET', store), last and (last[1] .. ' ' .. last[2][2]) or '0-0 ', {}, redis.call('HKEYS', replicas) }
 end
 
 local entries
 if id == '0-0' then
   -- Nothing in the log could show that it is the same.
   if (redis.call('GET', store) or '') ~= known then
-    return { 'lost', '', '', {} }
+    return { 'lost', '', '', {}, {} }
   end
   entries = redis.call('XRANGE', log, '-', '+', 'COUNT', most)
 else
@@ -40,9 +52,9 @@ else
       first, its = parts(oldest[1])
     end
     local trimmed = first > millis or (first == millis and its > number)
-    return { trimmed and 'trimmed' or 'lost', '', '', {} }
+    return { trimmed and 'trimmed' or 'lost', '', '', {}, {} }
   end
 end
 come_to(id)
 local more = #entries == tonumber(most)
-return { more and 'more' or 'follows', '', '', entries }
+return { more and 'more' or 'follows', '', '', entries, redis.call('HKEYS', replicas) }
