@@ -62,11 +62,21 @@ impl Link {
         }
         let runtime = Handle::try_current()
             .map_err(|_| StoreError::Unusable("it was opened outside a runtime".to_owned()))?;
+        Ok(Self::with(client, timeout, runtime))
+    }
+
+    /// Another connection to the same place, with a limit of its own: for questions that must not wait for
+    /// each other's answers, or whose answers come late on purpose.
+    pub(super) fn sibling(&self, timeout: Duration) -> Self {
+        Self::with(self.client.clone(), timeout, self.runtime.clone())
+    }
+
+    fn with(client: Client, timeout: Duration, runtime: Handle) -> Self {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(timeout))
             .set_response_timeout(Some(timeout));
         let (current, connecting) = (Mutex::default(), tokio::sync::Mutex::default());
-        Ok(Self { client, config, timeout, runtime, current, connecting })
+        Self { client, config, timeout, runtime, current, connecting }
     }
 
     /// Sends commands in one go and reads their answers. A connection that turns out to be broken is
