@@ -74,7 +74,8 @@ struct Parts {
 impl Parts {
     async fn new(config: &Config) -> anyhow::Result<Self> {
         let metrics = Arc::new(Metrics::new().context("cannot register the metrics")?);
-        let store = keys::open(&config.keys.store).await.context("cannot open the key store")?;
+        let store =
+            keys::open_measured(&config.keys.store, &metrics).await.context("cannot open the key store")?;
         let keyring = Arc::new(Keyring::new(config.keys.clone(), Arc::clone(&store), Arc::clone(&metrics)));
         let counted = Arc::new(LimitState::new(&metrics));
         let plan = Plan::new(&config.gateway, &counted, &keyring);

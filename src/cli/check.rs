@@ -101,7 +101,7 @@ async fn ask(config: &Config, report: &mut Report) {
 async fn store(settings: &StoreSettings, report: &mut Report) {
     let (part, what) = match settings {
         StoreSettings::Embedded { path } => ("store", format!("embedded, {}", path.display())),
-        StoreSettings::Redis { url, .. } => ("store", format!("Redis, {url}")),
+        StoreSettings::Redis { servers, .. } => ("store", format!("Redis, {servers}")),
     };
     let probed = match keys::open(settings).await {
         Ok(store) => store.probe().await,

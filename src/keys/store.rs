@@ -219,10 +219,22 @@ pub enum StoreError {
 /// # Errors
 /// Where the embedded file or the Redis URL cannot be used.
 pub async fn open(settings: &StoreSettings) -> Result<Arc<dyn Ledger>, StoreError> {
+    let nobody_reads = Metrics::new().map_err(|error| StoreError::Unusable(error.to_string()))?;
+    open_measured(settings, &nobody_reads).await
+}
+
+/// The same, with metrics of how the store is reached.
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_measured(
+    settings: &StoreSettings,
+    metrics: &Metrics,
+) -> Result<Arc<dyn Ledger>, StoreError> {
     Ok(match settings {
         StoreSettings::Embedded { path } => Arc::new(Embedded::open(path).await?),
-        StoreSettings::Redis { url, namespace, timeout } => {
-            Arc::new(RedisStore::new(url, namespace, *timeout)?)
+        StoreSettings::Redis { servers, namespace, timeout } => {
+            Arc::new(RedisStore::new(servers, namespace, *timeout, metrics)?)
         }
     })
 }

@@ -50,6 +50,9 @@ pub struct Metrics {
     pub key_cache: IntCounterVec,
     /// `store_up`: 1 while the key store answers.
     pub store_up: IntGauge,
+    /// `store_silent_links`: connections to the store that are not tried at the moment but by one at a time,
+    /// because no answer came.
+    pub store_silent_links: IntGauge,
     /// `revocations_total`.
     pub revocations: IntCounter,
     /// `revocation_seconds`: from the call to its confirmation.
@@ -111,6 +114,11 @@ impl Metrics {
                 &["outcome"],
             )?,
             store_up: gauge(r, "store_up", "1 while the key store answers")?,
+            store_silent_links: gauge(
+                r,
+                "store_silent_links",
+                "Connections to the key store that got no answer, and are tried by one at a time",
+            )?,
             revocations: counter(r, "revocations_total", "Keys revoked")?,
             revocation_seconds: register(
                 r,

@@ -28,7 +28,8 @@ use super::audit::{self, Event, Head};
 use super::block::{Block, Subject};
 use super::errand::{Errand, Settled};
 use super::store::{Answer, KeyStore, Learned, Ledger, StoreError, Use};
-use super::{Admission, Amended, Amendment, Day, Ending, KeyHash, KeyRecord, Page, Query, RedisUrl};
+use super::{Admission, Amended, Amendment, Day, Ending, KeyHash, KeyRecord, Page, Query, Servers};
+use crate::observe::Metrics;
 
 /// The Redis key store.
 pub(super) struct RedisStore {
@@ -38,9 +39,14 @@ pub(super) struct RedisStore {
 }
 
 impl RedisStore {
-    /// Takes the URL apart, and connects to nothing yet.
-    pub(super) fn new(url: &RedisUrl, namespace: &str, timeout: Duration) -> Result<Self, StoreError> {
-        let link = Arc::new(Link::new(url, timeout)?);
+    /// Connects to nothing yet.
+    pub(super) fn new(
+        servers: &Servers,
+        namespace: &str,
+        timeout: Duration,
+        metrics: &Metrics,
+    ) -> Result<Self, StoreError> {
+        let link = Arc::new(Link::new(servers, timeout, metrics.store_silent_links.clone())?);
         Ok(Self { link, names: Names::new(namespace), chain: Chain::new() })
     }
 }
@@ -65,7 +71,8 @@ impl KeyStore for RedisStore {
     fn ping(&self) -> Answer<'_, ()> {
         Box::pin(async move {
             let mut pipeline = pipe();
-            pipeline.cmd("PING").ignore();
+            // It changes nothing, but is refused wherever a revocation could not be written.
+            pipeline.cmd("SET").arg(self.names.pulse()).arg(1).arg("XX").ignore();
             self.link.run(&pipeline).await
         })
     }

@@ -103,7 +103,7 @@ impl KeyStore for Double {
 fn keys(store: &Arc<Double>, cache_for: Duration) -> Arc<Keys> {
     let settings = Settings {
         store: StoreSettings::Redis {
-            url: RedisUrl::new(String::new()),
+            servers: RedisUrl::new(String::new()).into(),
             namespace: String::new(),
             timeout: Duration::ZERO,
         },
