@@ -34,8 +34,8 @@ pub use record::{ActiveKey, AddressFamily, Issuer, KeyRecord, Label, Revocation,
 pub use servers::{Address, Login, Place, RedisTls, RedisUrl, Servers, TlsProblem};
 pub use service::{Keys, News, Revoke};
 pub use store::{
-    Admission, Amended, Amendment, Answer, Day, Ending, KeyStore, Learned, Ledger, StoreError, Use, open,
-    open_measured,
+    Admission, Amended, Amendment, Answer, Concern, Day, Ending, KeyStore, Learned, Ledger, StoreError, Use,
+    open, open_measured,
 };
 pub use timestamp::{read as read_timestamp, write as write_timestamp};
 pub use token::{KeyHash, KeyShape, PREFIX, SHOWN_DIGITS, Token, holds_key};

@@ -43,6 +43,11 @@ pub trait KeyStore: Send + Sync + 'static {
 
     /// Shows that all that the gateway needs works: signs in, writes, reads and deletes a record of its own.
     fn probe(&self) -> Answer<'_, ()>;
+
+    /// What should be known of how it is set up.
+    fn survey(&self) -> Answer<'_, Vec<Concern>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
 }
 
 /// What operators need of a store: everything in one place, and what was done to it.
@@ -93,6 +98,15 @@ pub trait Ledger: KeyStore {
 
     /// The end of the audit chain, as it was written down beside it.
     fn head(&self) -> Answer<'_, Head>;
+}
+
+/// Something about how the store is set up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Concern {
+    /// It forgets keys and revocations by itself: it must not be used so.
+    Forgets(String),
+    /// It works, but should be known.
+    Note(String),
 }
 
 /// On what terms a record is taken in.

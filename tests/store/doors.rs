@@ -11,7 +11,7 @@ struct Locked {
 
 impl Locked {
     fn start(name: &str, more: &[&str]) -> Self {
-        let (folder, port) = (Folder::new(), redis_server::free_port());
+        let (folder, port) = (Folder::new(), support::redis::free_port());
         let pair = certificate::issue(&[name]);
         for (file, text) in [
             ("server.pem", pair.chain.as_str()),
@@ -87,13 +87,13 @@ async fn a_server_that_is_too_old_or_no_redis_is_refused_in_clear_words() {
         format!("*8\r\n{texts}").into_bytes()
     };
     for (answer, what) in [
-        (hello("6.0.16"), "version 6.0.16; it must be of 6.2 or newer"),
+        (hello("6.0.16"), "version 6.0.16; it must be of version 6.2 or newer"),
         (b"-ERR unknown command `HELLO`, with args beginning with: \r\n".to_vec(), "of version 6.2 or newer"),
         (b"+OK\r\n".to_vec(), "does not greet as a Redis server does"),
         (b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(), "no answer"),
     ] {
-        let old = scripted::Scripted::before(server.port()).await;
-        old.set(scripted::Mode::Answer(answer));
+        let old = support::scripted::Scripted::before(server.port()).await;
+        old.set(support::scripted::Mode::Answer(answer));
         let error = redis(&old.url(), TIMEOUT).await.ping().await.expect_err("too old");
         assert!(error.to_string().contains(what), "{error}");
     }

@@ -4,14 +4,13 @@
 #[path = "../support/certificate.rs"]
 #[allow(dead_code)]
 mod certificate;
-#[path = "../support/redis.rs"]
-mod redis_server;
-#[path = "../support/scripted.rs"]
+#[path = "../support"]
 #[allow(dead_code)]
-mod scripted;
-#[path = "../support/sentinel.rs"]
-#[allow(dead_code)]
-mod sentinel;
+mod support {
+    pub mod redis;
+    pub mod scripted;
+    pub mod sentinel;
+}
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,7 +25,7 @@ use openbin_gateway::keys::{
 };
 
 use backend::{Backend, Folder, raw, redis, store_at};
-use redis_server::RedisServer;
+use support::redis::RedisServer;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Two cores are shared with everything else that runs.

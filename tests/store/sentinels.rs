@@ -1,7 +1,7 @@
 //! A master that sentinels watch over: found, followed when it dies, and never mistaken for another.
 
-use super::scripted::{Mode, Scripted};
-use super::sentinel::Sentinels;
+use super::support::scripted::{Mode, Scripted};
+use super::support::sentinel::Sentinels;
 use super::*;
 
 const PASSWORD: &str = "master-s3cret";
@@ -188,7 +188,7 @@ async fn most_sentinels_decide_and_a_connection_to_a_master_that_was_cut_off_is_
         login: Login::default(),
         database: 0,
     };
-    let (store, record) = (store_at(place, None, TIMEOUT).await, record("a"));
+    let (store, record) = (store_at(place, None, Duration::from_millis(500)).await, record("a"));
     try_to_learn(&*store, &record).await.expect("learned");
     let holds = async |server: &RedisServer| {
         let keys: i64 = raw(server, &mut ::redis::cmd("DBSIZE")).await;

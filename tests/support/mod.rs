@@ -16,6 +16,8 @@ pub mod process;
 pub mod recorder;
 pub mod redis;
 pub mod response;
+pub mod scripted;
+pub mod sentinel;
 pub mod setup;
 pub mod store;
 pub mod wait;

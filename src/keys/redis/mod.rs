@@ -14,6 +14,7 @@ mod listing;
 mod names;
 mod probe;
 mod records;
+mod survey;
 mod usage;
 
 use std::sync::Arc;
@@ -27,7 +28,7 @@ use self::names::Names;
 use super::audit::{self, Event, Head};
 use super::block::{Block, Subject};
 use super::errand::{Errand, Settled};
-use super::store::{Answer, KeyStore, Learned, Ledger, StoreError, Use};
+use super::store::{Answer, Concern, KeyStore, Learned, Ledger, StoreError, Use};
 use super::{Admission, Amended, Amendment, Day, Ending, KeyHash, KeyRecord, Page, Query, Servers};
 use crate::observe::Metrics;
 
@@ -79,6 +80,10 @@ impl KeyStore for RedisStore {
 
     fn probe(&self) -> Answer<'_, ()> {
         Box::pin(self.try_everything())
+    }
+
+    fn survey(&self) -> Answer<'_, Vec<Concern>> {
+        Box::pin(self.look_around())
     }
 }
 

@@ -141,6 +141,11 @@ impl Connection {
         Trouble::Silent(StoreError::Refused(format!("{} {why}", self.address)))
     }
 
+    fn too_old(&self, why: &str) -> Trouble {
+        let why = format!("{} {why}; it must be of version 6.2 or newer", self.address);
+        Trouble::Silent(StoreError::Unusable(why))
+    }
+
     fn judge_sign_in(&self, values: &[Value], login: &Login) -> Result<(), Trouble> {
         let refusal = values.iter().find_map(|value| match value {
             Value::ServerError(error) => Some(error),
@@ -170,14 +175,13 @@ impl Connection {
         if let Some(Value::ServerError(error)) = values.last()
             && error.details().is_some_and(|details| details.contains("unknown command"))
         {
-            return Err(self.refused("does not know HELLO; it must be of version 6.2 or newer"));
+            return Err(self.too_old("does not know HELLO"));
         }
         self.judge_sign_in(&values, entrance.login)?;
         let greeting = values.last().and_then(greeting);
         let greeting = greeting.ok_or_else(|| self.refused("does not greet as a Redis server does"))?;
         if version(&greeting.version).is_some_and(|version| version < OLDEST) {
-            let why = format!("is of version {}; it must be of 6.2 or newer", greeting.version);
-            return Err(self.refused(&why));
+            return Err(self.too_old(&format!("is of version {}", greeting.version)));
         }
         Ok(greeting)
     }

@@ -109,7 +109,7 @@ impl Target {
         let connecting = async {
             match &self.place {
                 Whereabouts::One(address) => self.connect_to(address).await,
-                Whereabouts::Sentinels { .. } => self.connect_to_master(patience / 2).await,
+                Whereabouts::Sentinels { .. } => self.connect_to_master(patience / 4).await,
                 Whereabouts::Cluster { nodes, known } => self.connect_to_node(nodes, known).await,
             }
         };
@@ -212,7 +212,7 @@ impl Target {
             return Ok(connection);
         }
         let why = format!("{begin} is no node of a cluster; name it by store.url");
-        Err(Trouble::Silent(StoreError::Refused(why)))
+        Err(Trouble::Silent(StoreError::Unusable(why)))
     }
 
     /// A node said that this one has the slot.
