@@ -12,6 +12,7 @@ use prometheus::{
 };
 
 use super::Record;
+use super::store::StoreMetrics;
 
 const NAMESPACE: &str = "openbin_gateway";
 
@@ -50,9 +51,8 @@ pub struct Metrics {
     pub key_cache: IntCounterVec,
     /// `store_up`: 1 while the key store answers.
     pub store_up: IntGauge,
-    /// `store_silent_links`: connections to the store that are not tried at the moment but by one at a time,
-    /// because no answer came.
-    pub store_silent_links: IntGauge,
+    /// How the key store is reached.
+    pub store: StoreMetrics,
     /// `revocations_total`.
     pub revocations: IntCounter,
     /// `revocation_seconds`: from the call to its confirmation.
@@ -114,11 +114,7 @@ impl Metrics {
                 &["outcome"],
             )?,
             store_up: gauge(r, "store_up", "1 while the key store answers")?,
-            store_silent_links: gauge(
-                r,
-                "store_silent_links",
-                "Connections to the key store that got no answer, and are tried by one at a time",
-            )?,
+            store: StoreMetrics::new(r)?,
             revocations: counter(r, "revocations_total", "Keys revoked")?,
             revocation_seconds: register(
                 r,
@@ -204,11 +200,16 @@ fn counter(registry: &Registry, name: &str, help: &str) -> Result<IntCounter> {
     register(registry, IntCounter::with_opts(options(name, help))?)
 }
 
-fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec> {
+pub(super) fn counters(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> Result<IntCounterVec> {
     register(registry, IntCounterVec::new(options(name, help), labels)?)
 }
 
-fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge> {
+pub(super) fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge> {
     register(registry, IntGauge::with_opts(options(name, help))?)
 }
 
@@ -234,7 +235,13 @@ mod tests {
     /// The names of all metrics, also of those without a series yet.
     fn names() -> BTreeSet<String> {
         let metrics = Metrics::new().expect("metrics");
-        for vec in [&metrics.requests, &metrics.auth, &metrics.key_cache, &metrics.throttled] {
+        for vec in [
+            &metrics.requests,
+            &metrics.auth,
+            &metrics.key_cache,
+            &metrics.throttled,
+            &metrics.store.failures,
+        ] {
             let labels = vec.desc().first().map_or(0, |desc| desc.variable_labels.len());
             vec.with_label_values(&vec!["x"; labels]).inc();
         }

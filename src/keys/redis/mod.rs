@@ -47,7 +47,7 @@ impl RedisStore {
         timeout: Duration,
         metrics: &Metrics,
     ) -> Result<Self, StoreError> {
-        let link = Arc::new(Link::new(servers, timeout, metrics.store_silent_links.clone())?);
+        let link = Arc::new(Link::new(servers, timeout, metrics)?);
         Ok(Self { link, names: Names::new(namespace), chain: Chain::new() })
     }
 }

@@ -18,7 +18,6 @@ use std::time::Duration;
 
 use ::redis::aio::ConnectionLike;
 use ::redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisFuture, ServerErrorKind, Value};
-use prometheus::IntGauge;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
@@ -28,6 +27,7 @@ use self::target::{Target, named_node};
 use self::trouble::{Trouble, explain, first_error, is_broken, is_elsewhere};
 use self::visit::Gate;
 use crate::keys::{Address, Servers, StoreError};
+use crate::observe::Metrics;
 
 /// Connections are made that far apart, at least.
 const BETWEEN_CONNECTIONS: Duration = Duration::from_millis(50);
@@ -70,12 +70,12 @@ enum Turn {
 }
 
 impl Link {
-    /// A link to these servers, which counts itself in the gauge while they are silent.
-    pub(super) fn new(servers: &Servers, timeout: Duration, silent: IntGauge) -> Result<Self, StoreError> {
+    /// A link to these servers. Connects to nothing yet.
+    pub(super) fn new(servers: &Servers, timeout: Duration, metrics: &Metrics) -> Result<Self, StoreError> {
         let target = Arc::new(Target::new(servers)?);
         let runtime = Handle::try_current()
             .map_err(|_| StoreError::Unusable("it was opened outside a runtime".to_owned()))?;
-        Ok(Self::with(target, timeout, timeout * 2, runtime, Gate::new(silent)))
+        Ok(Self::with(target, timeout, timeout * 2, runtime, Gate::new(metrics)))
     }
 
     /// Another connection to the same place, with a limit of its own: for questions that must not wait for
@@ -99,9 +99,14 @@ impl Link {
         let visit = self.gate.enter(asked.into_std())?;
         let outcome = self.converse(pipeline, asked + self.timeout).await;
         visit.leave(&outcome);
-        let (values, address) = outcome.map_err(Trouble::into_error)?;
-        let answer = pipeline.query_async(&mut Replay(Some(values))).await;
-        answer.map_err(|error| explain(&error, &address))
+        let answer = match outcome {
+            Ok((values, address)) => {
+                let answer = pipeline.query_async(&mut Replay(Some(values))).await;
+                answer.map_err(|error| explain(&error, &address))
+            }
+            Err(trouble) => Err(trouble.into_error()),
+        };
+        answer.inspect_err(|error| self.gate.count(error))
     }
 
     async fn converse(

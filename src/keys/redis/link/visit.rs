@@ -3,17 +3,19 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use prometheus::IntGauge;
+use prometheus::{IntCounterVec, IntGauge};
 
 use super::breaker::{Breaker, Pass};
 use super::trouble::Trouble;
 use crate::keys::StoreError;
+use crate::observe::Metrics;
 
 /// Who may ask, and what those hear who may not.
 pub(super) struct Gate {
     state: Mutex<State>,
     /// Counts the links that were met with silence.
     silent: IntGauge,
+    failures: IntCounterVec,
 }
 
 struct State {
@@ -29,14 +31,18 @@ pub(super) struct Visit<'a> {
 }
 
 impl Gate {
-    pub(super) fn new(silent: IntGauge) -> Self {
-        let state = State { breaker: Breaker::new(), trouble: StoreError::Timeout };
-        Self { state: Mutex::new(state), silent }
+    pub(super) fn new(metrics: &Metrics) -> Self {
+        Self::with(metrics.store.silent_links.clone(), metrics.store.failures.clone())
     }
 
     /// The same for another link.
     pub(super) fn another(&self) -> Self {
-        Self::new(self.silent.clone())
+        Self::with(self.silent.clone(), self.failures.clone())
+    }
+
+    fn with(silent: IntGauge, failures: IntCounterVec) -> Self {
+        let state = State { breaker: Breaker::new(), trouble: StoreError::Timeout };
+        Self { state: Mutex::new(state), silent, failures }
     }
 
     /// Lets somebody in, or says at once what the last who asked heard.
@@ -44,8 +50,22 @@ impl Gate {
         let mut state = self.lock();
         match state.breaker.enter(now) {
             Some(pass) => Ok(Visit { gate: self, asked: now, pass: Some(pass) }),
-            None => Err(state.trouble.clone()),
+            None => {
+                self.failures.with_label_values(&["turned_away"]).inc();
+                Err(state.trouble.clone())
+            }
         }
+    }
+
+    /// Counts a question without an answer that could be used.
+    pub(super) fn count(&self, error: &StoreError) {
+        let kind = match error {
+            StoreError::Timeout => "timeout",
+            StoreError::Unreachable(_) => "unreachable",
+            StoreError::Refused(_) | StoreError::Unusable(_) | StoreError::InUse(_) => "refused",
+            StoreError::Corrupt(_) => "unreadable",
+        };
+        self.failures.with_label_values(&[kind]).inc();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
