@@ -24,6 +24,8 @@ impl Cluster {
             let (from, to) = (SLOTS * place / 3, SLOTS * (place + 1) / 3 - 1);
             let () = raw(&node.server, ::redis::cmd("CLUSTER").arg("ADDSLOTSRANGE").arg(from).arg(to)).await;
             let () = raw(&node.server, ::redis::cmd("CLUSTER").arg("SET-CONFIG-EPOCH").arg(place + 1)).await;
+            let rights = super::only_redis::documented_rights();
+            let () = raw(&node.server, ::redis::cmd("ACL").arg(rights).arg("+asking")).await;
         }
         for node in &nodes[1..] {
             let bus: (String, String) =
@@ -69,7 +71,9 @@ impl Cluster {
             host: "127.0.0.1".to_owned(),
             port: self.nodes[(self.owner() + place) % 3].server.port(),
         };
-        let place = Place::Cluster { nodes: vec![seed(1), seed(2)], login: Login::default() };
+        let password = Some("right-password".to_owned().into());
+        let login = Login { user: Some("gateway".to_owned()), password };
+        let place = Place::Cluster { nodes: vec![seed(1), seed(2)], login };
         store_at(place, None, timeout).await
     }
 

@@ -163,18 +163,18 @@ async fn a_wrong_url_is_refused_without_its_password() {
     }
 }
 
+/// `SETUSER gateway …`, as in the manual.
+pub fn documented_rights() -> Vec<String> {
+    let manual = include_str!("../../docs/operations.md");
+    let line = manual.lines().find(|line| line.starts_with("ACL SETUSER")).expect("the documented rights");
+    let line = line.replace("{openbin-gateway}", "{ns}").replace("PASSWORD", "right-password");
+    line.split_whitespace().skip(1).map(str::to_owned).collect()
+}
+
 #[tokio::test]
 async fn the_documented_rights_are_enough_and_each_is_needed() {
     let server = RedisServer::start();
-    let manual = include_str!("../../docs/operations.md");
-    let line = manual.lines().find(|line| line.starts_with("ACL SETUSER")).expect("the documented rights");
-    let words: Vec<String> = line
-        .replace("{openbin-gateway}", "{ns}")
-        .replace("PASSWORD", "right-password")
-        .split_whitespace()
-        .skip(1)
-        .map(str::to_owned)
-        .collect();
+    let words = documented_rights();
     let store = async || {
         redis(&format!("redis://gateway:right-password@127.0.0.1:{}/0", server.port()), TIMEOUT).await
     };
@@ -252,6 +252,19 @@ async fn a_gateway_far_away_is_not_kept_out_by_one_that_writes_all_the_time() {
     tokio::select! { () = busy => {}, () = revoking => {} }
     let written = near.head().await.expect("the end").seq;
     assert!(written > 50, "{written}: the other was not busy");
+}
+
+#[tokio::test]
+async fn an_answer_to_an_earlier_question_is_not_taken_for_the_answer_to_this_one() {
+    let server = RedisServer::start();
+    let between = support::scripted::Scripted::before(server.port()).await;
+    let (store, record, nobody) = (redis(&between.url(), SHORT).await, record("a"), KeyHash::of("b"));
+    try_to_learn(&*store, &record).await.expect("learned");
+    assert_eq!(store.find("home", &nobody).await.expect("an answer"), None);
+    between.set(support::scripted::Mode::Behind);
+    store.find("home", &record.hash).await.expect_err("not its answer");
+    between.set(support::scripted::Mode::Pass);
+    assert!(until_it_answers(|| store.find("home", &record.hash)).await.is_some());
 }
 
 #[tokio::test]

@@ -30,7 +30,7 @@ async fn ask<T: ::redis::FromRedisValue>(port: u16, password: &str, words: &[&st
 async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let since = Instant::now();
     while !holds().await {
-        assert!(since.elapsed() < Duration::from_secs(30), "waited in vain for {what}");
+        assert!(since.elapsed() < Duration::from_secs(60), "waited in vain for {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -45,14 +45,16 @@ impl Watched {
     async fn start() -> Self {
         let arguments =
             ["--requirepass", PASSWORD, "--masterauth", PASSWORD, "--repl-diskless-sync-delay", "0"];
-        let master = RedisServer::start_with(&arguments);
+        // Once it was replaced, hasty sentinels must not take it back while it has nothing yet.
+        let master = RedisServer::start_with(&[&arguments[..], &["--replica-priority", "0"]].concat());
         let port = master.port().to_string();
         let of_master = format!("127.0.0.1 {port}");
         let replica = RedisServer::start_with(&[&arguments[..], &["--replicaof", &of_master]].concat());
         let more = format!(
-            "sentinel auth-pass mymaster {PASSWORD}\nrequirepass {OF_SENTINELS}\nsentinel sentinel-pass {OF_SENTINELS}"
+            "sentinel auth-pass mymaster {PASSWORD}\nrequirepass {OF_SENTINELS}\nsentinel sentinel-pass {OF_SENTINELS}\n\
+             user gateway on >{OF_SENTINELS} -@all +ping +sentinel|get-master-addr-by-name"
         );
-        let sentinels = Sentinels::start(3, master.port(), 500, &more);
+        let sentinels = Sentinels::start(3, master.port(), 1000, &more);
         let watched = Self { servers: [master, replica], sentinels };
         until("the replica", async || watched.is(1, "master_link_status:up").await).await;
         for sentinel in &watched.sentinels.ports {
@@ -78,7 +80,7 @@ impl Watched {
         let place = Place::Sentinels {
             sentinels: self.sentinels.ports.iter().map(|port| address(*port)).collect(),
             master: "mymaster".to_owned(),
-            sentinel_login: login(OF_SENTINELS),
+            sentinel_login: Login { user: Some("gateway".to_owned()), ..login(OF_SENTINELS) },
             login: login(PASSWORD),
             database: 0,
         };
@@ -134,10 +136,12 @@ async fn the_next_master_is_followed_when_one_dies_and_again_when_it_is_replaced
     // It comes back empty and takes itself for a master, until the sentinels tell it what it is.
     watched.servers[0].restart();
     until("the old master to follow the new", async || {
-        assert!(store.find("home", &known.hash).await.is_ok_and(|found| found.is_some()));
+        store.find("home", &known.hash).await.expect("the new master goes on").expect("a key that is known");
         watched.is(0, "role:slave").await && watched.is(0, "master_link_status:up").await
     })
     .await;
+    let words = ["CONFIG", "SET", "replica-priority", "100"];
+    ask::<()>(watched.servers[0].port(), PASSWORD, &words).await.expect("set");
     until("a planned failover", async || {
         let words = ["SENTINEL", "FAILOVER", "mymaster"];
         ask::<String>(watched.sentinels.ports[0], OF_SENTINELS, &words).await.is_some()
@@ -160,7 +164,7 @@ async fn a_master_that_hangs_is_replaced_and_not_used_again_when_it_goes_on() {
     watched.follow(&*store, 1, &known, "b").await;
     watched.servers[0].resume();
     until("the old master to be told", async || {
-        assert!(store.find("home", &record("b").hash).await.is_ok_and(|found| found.is_some()));
+        store.find("home", &record("b").hash).await.expect("the new master goes on").expect("a known key");
         watched.is(0, "role:slave").await
     })
     .await;

@@ -22,6 +22,8 @@ pub enum Mode {
     Trouble(Vec<u8>),
     /// Every answer is preceded by one that nobody asked for.
     Unasked(Vec<u8>),
+    /// Every question gets the answer to the one before.
+    Behind,
     /// Answers have one bit in so many bytes turned.
     Corrupt(usize),
     /// Answers come byte by byte, with this between them.
@@ -136,11 +138,16 @@ async fn ask(
 }
 
 async fn answer(mut from: OwnedReadHalf, client: ToClient, mode: &Mutex<Mode>) -> Option<()> {
-    let (mut buffer, mut passed) = (vec![0; 64 * 1024], 0);
+    let (mut buffer, mut passed, mut before) = (vec![0; 64 * 1024], 0, Vec::new());
     loop {
         let length = from.read(&mut buffer).await.ok().filter(|length| *length > 0)?;
         let bytes = &mut buffer[..length];
+        let earlier = std::mem::replace(&mut before, bytes.to_vec());
         match now(mode) {
+            Mode::Behind => {
+                client.lock().await.write_all(&earlier).await.ok()?;
+                continue;
+            }
             Mode::Corrupt(every) => {
                 for byte in bytes.iter_mut() {
                     passed += 1;
