@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use self::current::{Age, Current, Lent};
 use self::dial::Connection;
-use self::target::{Target, named_node};
+use self::target::{Found, Target, named_node};
 use self::trouble::{Trouble, explain, first_error, is_broken, is_elsewhere};
 use self::visit::Gate;
 use crate::keys::{Address, Servers, StoreError};
@@ -122,6 +122,7 @@ impl Link {
                 Err(_) => {
                     // Its late answer must find nobody.
                     self.current.forget(lent.generation);
+                    self.current.keep_beside(None);
                     self.target.lose();
                     Turn::Failed(silence())
                 }
@@ -281,7 +282,10 @@ impl Link {
             (Arc::clone(&self.target), self.patience, Arc::clone(&self.current));
         let (address, generation) = (lent.connection.address.clone(), lent.generation);
         self.runtime.spawn(async move {
-            if target.master(patience).await.is_ok_and(|master| master != address) {
+            // A few that were cut off themselves are no reason to leave a master that works.
+            if let Ok(Found { master, agreed: true }) = target.master(patience).await
+                && master != address
+            {
                 current.forget(generation);
             }
         });

@@ -44,6 +44,13 @@ struct Known {
     next: usize,
 }
 
+/// Where sentinels say that the master is.
+pub(super) struct Found {
+    pub(super) master: Address,
+    /// Whether more than half of all say so.
+    pub(super) agreed: bool,
+}
+
 impl Target {
     /// Makes nothing yet.
     pub(super) fn new(servers: &Servers) -> Result<Self, StoreError> {
@@ -123,7 +130,7 @@ impl Target {
     }
 
     async fn connect_to_master(&self, patience: Duration) -> Result<Connection, Trouble> {
-        let address = self.master(patience).await?;
+        let address = self.master(patience).await?.master;
         let connection = self.connect_to(&address).await?;
         if connection.greeting.primary {
             return Ok(connection);
@@ -135,7 +142,7 @@ impl Target {
 
     /// Where most of the sentinels say that the master is. More than half of all are enough; where fewer
     /// answer in time, those count that did.
-    pub(super) async fn master(&self, patience: Duration) -> Result<Address, Trouble> {
+    pub(super) async fn master(&self, patience: Duration) -> Result<Found, Trouble> {
         let Whereabouts::Sentinels { sentinels, master, login } = &self.place else {
             return Err(Trouble::Silent(StoreError::Unusable("there are no sentinels".to_owned())));
         };
@@ -160,7 +167,8 @@ impl Target {
             }
         }
         let most = votes.into_iter().max_by_key(|(_, count)| *count);
-        most.map(|(address, _)| address).ok_or(Trouble::Silent(trouble))
+        let found = most.map(|(master, count)| Found { master, agreed: count * 2 > sentinels.len() });
+        found.ok_or(Trouble::Silent(trouble))
     }
 
     async fn ask_sentinel(
