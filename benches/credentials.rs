@@ -15,7 +15,7 @@ use openbin_gateway::auth::{
 };
 use openbin_gateway::keys::audit::{Action, Actor};
 use openbin_gateway::keys::{
-    self, Adoption, Attempt, Issuer, KeyHash, KeyRecord, Keys, News, Policy, StoreSettings,
+    self, Adoption, Attempt, Issuer, KeyHash, KeyRecord, Keys, News, Policy, StoreSettings, Trust,
 };
 use openbin_gateway::observe::Metrics;
 
@@ -49,11 +49,14 @@ fn verifier(folder: &std::path::Path, runtime: &tokio::runtime::Runtime) -> Veri
         store: store.clone(),
         cache_entries: 100_000,
         cache_for: Duration::from_secs(3600),
+        lease_for: Duration::from_secs(1),
+        serve_stale_for: Duration::ZERO,
+        copies: 0,
         usage_interval: Duration::from_secs(2),
     };
     let metrics = Arc::new(Metrics::new().expect("metrics"));
     let store = runtime.block_on(keys::open(&store)).expect("a store");
-    let keys = Arc::new(Keys::new("bench".into(), &settings, store, metrics));
+    let keys = Arc::new(Keys::new("bench".into(), &settings, Trust::full(), store, metrics));
     for number in 0..1000 {
         let text = key(number);
         let (record, actor) = (record(&text, number), Actor::gateway());

@@ -69,6 +69,7 @@ struct Parts {
     usage: Arc<Usage>,
     observer: Arc<Observer>,
     health: Arc<Health>,
+    following: tokio::task::JoinHandle<()>,
 }
 
 impl Parts {
@@ -83,6 +84,7 @@ impl Parts {
         if let Err(error) = keyring.refresh_blocks().await {
             tracing::warn!(%error, "blocked users and ended sessions are not known yet");
         }
+        let following = tokio::spawn(Arc::clone(&keyring).follow());
         let observer =
             Observer::open(&config.observe, Arc::clone(&metrics)).context("cannot open the access log")?;
         Ok(Self {
@@ -94,6 +96,7 @@ impl Parts {
             store,
             observer,
             metrics,
+            following,
         })
     }
 
@@ -186,6 +189,8 @@ impl Parts {
         self.health.drain();
         let drained = gateway.drain().await;
         self.flush().await;
+        self.following.abort();
+        self.keyring.leave().await;
         tracing::info!(finished = drained.finished, cut = drained.cut, "stopped");
         admin.drain().await;
         self.observer.close();
@@ -195,14 +200,19 @@ impl Parts {
 /// How long a revocation or a block may wait for what follows from it.
 const UPKEEP: Duration = Duration::from_secs(1);
 
-/// Runs errands, and takes over blocks that other gateways wrote. Trouble with the store is told elsewhere.
+/// How often what is over is forgotten.
+const TIDYING: u32 = 600;
+
+/// Runs errands, and forgets what is over. Trouble with the store is told elsewhere.
 async fn upkeep(keyring: Arc<Keyring>, plan: Arc<ArcSwap<Plan>>) {
     let mut tick = tokio::time::interval(UPKEEP);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
+    for second in 1_u32.. {
         tick.tick().await;
-        if let Err(error) = keyring.refresh_blocks().await {
-            tracing::debug!(%error, "blocks not read");
+        if second % TIDYING == 0
+            && let Err(error) = keyring.forget_over().await
+        {
+            tracing::debug!(%error, "blocks that are over are not forgotten yet");
         }
         let plan = plan.load_full();
         if let Err(error) = run_errands(&keyring, &plan).await {

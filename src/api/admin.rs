@@ -145,6 +145,9 @@ mod tests {
             store: StoreSettings::Embedded { path: std::path::PathBuf::new() },
             cache_entries: 1,
             cache_for: Duration::ZERO,
+            lease_for: Duration::from_secs(1),
+            serve_stale_for: Duration::ZERO,
+            copies: 0,
             usage_interval: Duration::from_secs(2),
         };
         let folder = tempfile::tempdir().expect("a folder");

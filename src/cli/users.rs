@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::door::{Door, path};
-use super::keys::{Sweep, sweep, why};
+use super::keys::{Sweep, confirmed, sweep, why};
 use super::out::{print, print_json};
 use super::wording::{count, moment, plain};
 use super::{Failure, OfficeArgs};
@@ -71,6 +71,11 @@ struct Block {
 }
 
 #[derive(Deserialize)]
+struct Blocked {
+    propagated: bool,
+}
+
+#[derive(Deserialize)]
 struct Unblocked {
     unblocked: bool,
 }
@@ -112,13 +117,16 @@ fn block(args: ReasonArgs) -> Result<(), Failure> {
     office.work(async |door: &Door| {
         let instance = door.instance(instance.as_deref())?;
         let answer = door.post(&path(&["users", &instance, &user, "block"]), &why(reason.as_deref())).await?;
+        let Blocked { propagated } = answer.parsed()?;
         if json {
-            return print_json(answer.json());
+            print_json(answer.json())?;
+        } else {
+            print(&format!(
+                "User {} at {instance} is blocked: all keys and sessions are refused.\n",
+                plain(&user)
+            ))?;
         }
-        print(&format!(
-            "User {} at {instance} is blocked: all keys and sessions are refused.\n",
-            plain(&user)
-        ))
+        confirmed(propagated)
     })
 }
 

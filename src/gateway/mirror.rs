@@ -91,7 +91,7 @@ impl Effect {
             Self::RevokesAllOf(user) => {
                 keyring.revoke_all_of(&instance.name, &user, reason).await.map(|_| ())
             }
-            Self::SignsOut(session) => keyring.end_session(&instance.name, &session, actor).await,
+            Self::SignsOut(session) => keyring.end_session(&instance.name, &session, actor).await.map(|_| ()),
         };
         report(instance, done);
         Ok(answer)

@@ -89,6 +89,23 @@ impl Blocks {
         self.change(|known| *known = all);
     }
 
+    /// All of them, with their ends.
+    pub(super) fn all(&self) -> Vec<(Subject, Option<SystemTime>)> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let users = known.users.iter().map(|(id, until)| (Subject::User(id.clone()), *until));
+        let sessions = known.sessions.iter().map(|(digest, until)| (Subject::Session(*digest), *until));
+        users.chain(sessions).collect()
+    }
+
+    /// Forgets those that are over.
+    pub(super) fn forget_over(&self, now: SystemTime) {
+        let stands = |until: &Option<SystemTime>| until.is_none_or(|until| now < until);
+        self.change(|known| {
+            known.users.retain(|_, until| stands(until));
+            known.sessions.retain(|_, until| stands(until));
+        });
+    }
+
     fn change(&self, change: impl FnOnce(&mut Known)) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         change(&mut known);

@@ -1,9 +1,9 @@
 //! What a process remembers of the keys of one instance, so that a known key costs no store round trip.
 //!
-//! One rule carries all the others: **every answer that becomes an entry is fetched while its entry is
-//! held**. Loads, learning and revocations of one key therefore never overlap, a load that read "active"
-//! before a revocation has put it away before the tombstone is written, and nothing replaces a tombstone.
-//! That also makes it safe to evict one: whoever loads the key next asks the store after the revocation.
+//! Two rules carry all the others. **Every answer that becomes an entry is fetched while its entry is held**,
+//! so loads and learning of one key never overlap. **News of a key spoils what was remembered of it, and what
+//! a load that is under way will find**, at once and without waiting; what is spoiled is never used again.
+//! And nothing good is used without a lease, since news may not have come.
 //!
 //! Negative answers live in a cache of their own. Anyone can make up keys that nobody knows; in a cache
 //! with the good ones, weighed or not, a flood of them would take room, and admission would be a contest
@@ -11,15 +11,18 @@
 //!
 //! Does not know stores or instances: what to load is passed in.
 
+mod loads;
+
 use std::any::Any;
-use std::future::ready;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use moka::Entry;
 use moka::ops::compute::Op;
 use moka::policy::EvictionPolicy;
 
+use self::loads::{Loading, Loads};
+use super::lease::{Lease, Moment};
 use super::{KeyHash, LookupError, StoreError, Verdict};
 
 /// How long a key that nobody knows stays unknown without asking again.
@@ -35,6 +38,8 @@ pub(super) struct Cache {
     negatives: moka::future::Cache<KeyHash, Remembered>,
     /// Failed loads, for those who waited for them: without it each waiter would try, and fail, in turn.
     failures: moka::future::Cache<KeyHash, Failed>,
+    loads: Loads,
+    lease: Arc<Lease>,
     keep_for: Duration,
 }
 
@@ -42,12 +47,12 @@ pub(super) struct Cache {
 struct Remembered {
     verdict: Verdict,
     /// When it was asked for: the store may have changed since then, not only since it answered.
-    loaded_at: Instant,
+    loaded_at: Moment,
 }
 
 #[derive(Clone)]
 struct Failed {
-    at: Instant,
+    at: Moment,
     cause: Cause,
 }
 
@@ -61,7 +66,7 @@ enum Cause {
 #[derive(Clone, Copy)]
 pub(super) enum Purpose {
     /// A request needs the verdict, since then.
-    Answer { asked_at: Instant },
+    Answer { asked_at: Moment },
     /// There is news of the key: of what is remembered, only a tombstone still counts.
     Learn,
     /// The store is changed, whatever is remembered.
@@ -79,7 +84,7 @@ pub(super) enum Finding {
 }
 
 impl Cache {
-    pub(super) fn new(entries: u64, keep_for: Duration) -> Self {
+    pub(super) fn new(entries: u64, keep_for: Duration, lease: Arc<Lease>) -> Self {
         Self {
             keys: moka::future::Cache::new(entries),
             negatives: moka::future::Cache::new(NEGATIVE_ENTRIES),
@@ -87,12 +92,14 @@ impl Cache {
                 .max_capacity(FAILURE_ENTRIES)
                 .eviction_policy(EvictionPolicy::lru())
                 .build(),
+            loads: Loads::default(),
+            lease,
             keep_for,
         }
     }
 
     /// The remembered verdict, where there is one that may still be used.
-    pub(super) async fn recall(&self, hash: &KeyHash, now: Instant) -> Option<Verdict> {
+    pub(super) async fn recall(&self, hash: &KeyHash, now: Moment) -> Option<Verdict> {
         let remembered = match self.keys.get(hash).await {
             Some(remembered) => remembered,
             None => self.negatives.get(hash).await?,
@@ -100,8 +107,17 @@ impl Cache {
         self.usable(&remembered, now).then_some(remembered.verdict)
     }
 
+    /// The remembered verdict of a good key of which there is no bad news, however old it is, and without a
+    /// lease.
+    pub(super) async fn recall_without_lease(&self, hash: &KeyHash) -> Option<Verdict> {
+        match self.keys.get(hash).await?.verdict {
+            Verdict::Active(key) if !key.is_spoiled() => Some(Verdict::Active(key)),
+            Verdict::Active(_) | Verdict::Revoked | Verdict::Unknown | Verdict::Refused(_) => None,
+        }
+    }
+
     /// Whether neither a good verdict of any age nor one that may still be used is remembered.
-    pub(super) async fn is_stranger(&self, hash: &KeyHash, now: Instant) -> bool {
+    pub(super) async fn is_stranger(&self, hash: &KeyHash, now: Moment) -> bool {
         if self.keys.contains_key(hash) {
             return false;
         }
@@ -124,11 +140,14 @@ impl Cache {
     {
         let mut verdict = Verdict::Unknown;
         let concluded = &mut verdict;
+        // Dropped only when what was found is remembered.
+        let loading = self.loads.begin(hash);
+        let under_way = &loading;
         self.keys
             .entry_by_ref(hash)
             .and_try_compute_with(|entry| async move {
                 let present = entry.map(Entry::into_value);
-                let (op, verdict) = self.fill(hash, present, purpose, load).await?;
+                let (op, verdict) = self.fill(hash, present, (purpose, under_way), load).await?;
                 *concluded = verdict;
                 Ok::<_, LookupError<E>>(op)
             })
@@ -136,26 +155,40 @@ impl Cache {
         Ok(verdict)
     }
 
-    /// Writes a tombstone, behind any load of the same key.
-    pub(super) async fn bury(&self, hash: &KeyHash) {
-        let tombstone = Remembered { verdict: Verdict::Revoked, loaded_at: Instant::now() };
-        self.keys.entry_by_ref(hash).and_compute_with(|_| ready(Op::Put(tombstone))).await;
+    /// Spoils what is remembered of a key, and what is being loaded. Waits for nothing.
+    pub(super) async fn spoil(&self, hash: &KeyHash) {
+        self.loads.spoil(Some(hash));
+        if let Some(Remembered { verdict: Verdict::Active(key), .. }) = self.keys.get(hash).await {
+            key.spoil();
+        }
+        self.negatives.invalidate(hash).await;
     }
 
-    /// The remembered keys with this id. Looks at every entry.
-    pub(super) fn with_id(&self, id: &str) -> Vec<KeyHash> {
-        let has_id = |remembered: &Remembered| match &remembered.verdict {
-            Verdict::Active(key) => key.record.id == id,
-            Verdict::Revoked | Verdict::Unknown | Verdict::Refused(_) => false,
+    /// Spoils everything that is remembered or being loaded. Looks at every entry.
+    pub(super) fn spoil_all(&self) {
+        self.loads.spoil(None);
+        for (_, remembered) in &self.keys {
+            if let Verdict::Active(key) = &remembered.verdict {
+                key.spoil();
+            }
+        }
+        self.negatives.invalidate_all();
+    }
+
+    /// The records of the good keys that are remembered. Looks at every entry.
+    pub(super) fn good(&self) -> Vec<Arc<super::ActiveKey>> {
+        let good = |remembered: Remembered| match remembered.verdict {
+            Verdict::Active(key) => Some(key),
+            Verdict::Revoked | Verdict::Unknown | Verdict::Refused(_) => None,
         };
-        self.keys.iter().filter(|(_, remembered)| has_id(remembered)).map(|(hash, _)| *hash).collect()
+        self.keys.iter().filter_map(|(_, remembered)| good(remembered)).collect()
     }
 
     async fn fill<F, Fut, E>(
         &self,
         hash: &KeyHash,
         present: Option<Remembered>,
-        purpose: Purpose,
+        (purpose, loading): (Purpose, &Loading<'_>),
         load: F,
     ) -> Result<(Op<Remembered>, Verdict), LookupError<E>>
     where
@@ -163,8 +196,8 @@ impl Cache {
         Fut: Future<Output = Result<Finding, LookupError<E>>>,
         E: Send + Sync + 'static,
     {
-        let now = Instant::now();
-        let present = present.filter(|present| self.usable(present, now));
+        let now = Moment::now();
+        let present = present.filter(|present| self.answers(present, purpose, now));
         let is_buried = present.as_ref().is_some_and(|present| matches!(present.verdict, Verdict::Revoked));
         if let Some(present) = present {
             let stands = match purpose {
@@ -178,7 +211,7 @@ impl Cache {
         }
         if let Purpose::Answer { asked_at } = purpose {
             let negative = self.negatives.get(hash).await;
-            if let Some(negative) = negative.filter(|negative| self.usable(negative, now)) {
+            if let Some(negative) = negative.filter(|negative| self.answers(negative, purpose, now)) {
                 return Ok((Op::Remove, negative.verdict));
             }
             if let Some(error) = self.failed_since(hash, asked_at).await {
@@ -187,10 +220,15 @@ impl Cache {
         }
         match load().await {
             Ok(_) if is_buried => Ok((Op::Nop, Verdict::Revoked)),
-            Ok(finding) => Ok(self.remember(hash, finding, now).await),
+            Ok(finding) => {
+                if let Finding::Settled(Verdict::Active(key)) = &finding {
+                    loading.found(key);
+                }
+                Ok(self.remember(hash, finding, now).await)
+            }
             Err(error) => {
                 let cause = Cause::of(&error);
-                self.failures.insert(*hash, Failed { at: Instant::now(), cause }).await;
+                self.failures.insert(*hash, Failed { at: Moment::now(), cause }).await;
                 Err(error)
             }
         }
@@ -200,7 +238,7 @@ impl Cache {
         &self,
         hash: &KeyHash,
         finding: Finding,
-        loaded_at: Instant,
+        loaded_at: Moment,
     ) -> (Op<Remembered>, Verdict) {
         let verdict = match finding {
             Finding::Settled(verdict) => verdict,
@@ -223,10 +261,24 @@ impl Cache {
         }
     }
 
-    fn usable(&self, remembered: &Remembered, now: Instant) -> bool {
-        let age = now.saturating_duration_since(remembered.loaded_at);
-        match remembered.verdict {
-            Verdict::Active(_) => age < self.keep_for,
+    fn usable(&self, remembered: &Remembered, now: Moment) -> bool {
+        self.is_young(remembered, now)
+            && (matches!(remembered.verdict, Verdict::Revoked) || self.lease.holds(now))
+    }
+
+    /// The same, or it was asked for after the request came: then it needs no lease.
+    fn answers(&self, remembered: &Remembered, purpose: Purpose, now: Moment) -> bool {
+        let asked_since = match purpose {
+            Purpose::Answer { asked_at } => remembered.loaded_at >= asked_at,
+            Purpose::Learn | Purpose::Change => false,
+        };
+        self.usable(remembered, now) || (asked_since && self.is_young(remembered, now))
+    }
+
+    fn is_young(&self, remembered: &Remembered, now: Moment) -> bool {
+        let age = now.since(remembered.loaded_at);
+        match &remembered.verdict {
+            Verdict::Active(key) => age < self.keep_for && !key.is_spoiled(),
             Verdict::Revoked => true,
             Verdict::Unknown => age < UNKNOWN_FOR,
             Verdict::Refused(_) => age < REFUSED_FOR,
@@ -234,7 +286,7 @@ impl Cache {
     }
 
     /// The error of a load that failed after `asked_at`: the one that the asker waited for.
-    async fn failed_since<E>(&self, hash: &KeyHash, asked_at: Instant) -> Option<LookupError<E>>
+    async fn failed_since<E>(&self, hash: &KeyHash, asked_at: Moment) -> Option<LookupError<E>>
     where
         E: Send + Sync + 'static,
     {
@@ -256,100 +308,4 @@ impl Cause {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::convert::Infallible;
-
-    use super::*;
-    use crate::keys::record::tests::record;
-    use crate::keys::{OwnerRefusal, Revocation, RevokedBy};
-
-    const LONG: Duration = Duration::from_secs(3600);
-
-    fn active(key: &str) -> Verdict {
-        Verdict::of(record(key))
-    }
-
-    async fn put(cache: &Cache, hash: &KeyHash, verdict: Verdict) -> Verdict {
-        let load = || ready(Ok::<_, LookupError<Infallible>>(Finding::Settled(verdict)));
-        cache.load(hash, Purpose::Learn, load).await.expect("a verdict")
-    }
-
-    #[tokio::test]
-    async fn a_fill_never_replaces_a_tombstone() {
-        let cache = Cache::new(10, Duration::ZERO);
-        let hash = KeyHash::of("a");
-        put(&cache, &hash, active("a")).await;
-        cache.bury(&hash).await;
-        assert!(matches!(put(&cache, &hash, active("a")).await, Verdict::Revoked));
-        let much_later = Instant::now() + 1000 * LONG;
-        assert!(matches!(cache.recall(&hash, much_later).await, Some(Verdict::Revoked)));
-    }
-
-    #[tokio::test]
-    async fn verdicts_are_used_only_as_long_as_they_are_believed() {
-        let cache = Cache::new(10, Duration::from_secs(10));
-        let revoked = Revocation::new(std::time::SystemTime::now(), RevokedBy::Operator);
-        let buried = Verdict::of(crate::keys::KeyRecord { revoked: Some(revoked), ..record("d") });
-        for (key, verdict, believed) in [
-            ("a", active("a"), Duration::from_secs(10)),
-            ("b", Verdict::Unknown, UNKNOWN_FOR),
-            ("c", Verdict::Refused(OwnerRefusal::AccountSuspended), REFUSED_FOR),
-            ("d", buried, 1000 * LONG),
-        ] {
-            let hash = KeyHash::of(key);
-            put(&cache, &hash, verdict).await;
-            let now = Instant::now();
-            assert!(cache.recall(&hash, now).await.is_some(), "{key}");
-            let just_before = now + believed - Duration::from_secs(1);
-            assert!(cache.recall(&hash, just_before).await.is_some(), "{key}");
-            let after = cache.recall(&hash, now + believed).await;
-            assert_eq!(after.is_none(), key != "d", "{key}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_flood_of_unknown_keys_evicts_no_good_key() {
-        let cache = Cache::new(100, LONG);
-        for n in 0..100 {
-            let key = n.to_string();
-            put(&cache, &KeyHash::of(&key), active(&key)).await;
-        }
-        for n in 0..2 * NEGATIVE_ENTRIES {
-            put(&cache, &KeyHash::of(&format!("made up {n}")), Verdict::Unknown).await;
-        }
-        cache.keys.run_pending_tasks().await;
-        cache.negatives.run_pending_tasks().await;
-        assert!(cache.negatives.entry_count() <= NEGATIVE_ENTRIES);
-        for n in 0..100 {
-            let hash = KeyHash::of(&n.to_string());
-            assert!(matches!(cache.recall(&hash, Instant::now()).await, Some(Verdict::Active(_))));
-        }
-    }
-
-    #[tokio::test]
-    async fn a_key_that_is_learned_is_no_longer_unknown() {
-        let cache = Cache::new(10, LONG);
-        let hash = KeyHash::of("a");
-        put(&cache, &hash, Verdict::Unknown).await;
-        assert!(matches!(cache.recall(&hash, Instant::now()).await, Some(Verdict::Unknown)));
-        put(&cache, &hash, active("a")).await;
-        assert!(matches!(cache.recall(&hash, Instant::now()).await, Some(Verdict::Active(_))));
-    }
-
-    #[tokio::test]
-    async fn who_waited_for_a_failed_load_shares_its_error_and_a_later_one_tries_again() {
-        let cache = Cache::new(10, LONG);
-        let hash = KeyHash::of("a");
-        let before = Instant::now();
-        let fail = || ready(Err(LookupError::Adopt(Arc::new("upstream down"))));
-        let first = cache.load(&hash, Purpose::Answer { asked_at: before }, fail).await;
-        assert!(matches!(first, Err(LookupError::Adopt(_))));
-        let load = || ready(Ok::<_, LookupError<&'static str>>(Finding::Settled(active("a"))));
-        let waited = cache.load(&hash, Purpose::Answer { asked_at: before }, load).await;
-        let Err(LookupError::Adopt(shared)) = waited else { panic!("the shared error") };
-        assert_eq!(*shared, "upstream down");
-        let after = Instant::now() + Duration::from_nanos(1);
-        let retried = cache.load(&hash, Purpose::Answer { asked_at: after }, load).await;
-        assert!(matches!(retried, Ok(Verdict::Active(_))));
-    }
-}
+mod tests;

@@ -10,14 +10,20 @@ use std::time::{Duration, SystemTime};
 
 use super::audit::{Action, Actor, Event};
 use super::errand::{Errand, State, Task};
+use super::lease::{Lease, Moment, Whom};
+use super::service::Ended;
 use super::store::watch;
 use super::{
     Amended, Amendment, Issuer, KeyHash, KeyRecord, Keys, Learned, Ledger, News, Policy, PolicyError, Query,
-    Revocation, Revoke, RevokedBy, Settings, StoreError, Token,
+    Revocation, Revoke, RevokedBy, Settings, StoreError, StoreSettings, Token, Trust,
 };
 use crate::observe::Metrics;
 
+mod following;
 mod refusals;
+
+use following::Following;
+pub use refusals::EndedSession;
 
 /// As many keys one user may have that are not revoked: OpenBin's own limit.
 pub const MOST_KEYS: usize = 10;
@@ -33,8 +39,22 @@ pub struct Keyring {
     store: Arc<dyn Ledger>,
     metrics: Arc<Metrics>,
     known: Mutex<HashMap<Arc<str>, Arc<Keys>>>,
+    /// This process, among those that share the store.
+    replica: String,
+    lease: Arc<Lease>,
+    following: Following,
     /// Held while blocks are written or read, so that an older list never replaces a newer block.
     blocking: tokio::sync::Mutex<()>,
+}
+
+/// What became of a change that others must feel, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Felt {
+    /// How many keys it concerned.
+    pub keys: usize,
+    /// Whether no gateway anywhere accepts them any more. Otherwise it is done, and that is not known: ask
+    /// again.
+    pub everywhere: bool,
 }
 
 /// A key that the gateway is to issue.
@@ -108,8 +128,15 @@ impl Keyring {
     /// All keys in that store.
     #[must_use]
     pub fn new(settings: Settings, store: Arc<dyn Ledger>, metrics: Arc<Metrics>) -> Self {
-        let (known, blocking) = (Mutex::default(), tokio::sync::Mutex::default());
-        Self { settings, store, metrics, known, blocking }
+        let lease = Arc::new(match settings.store {
+            StoreSettings::Embedded { .. } => Lease::perpetual(),
+            StoreSettings::Redis { .. } => Lease::none(),
+        });
+        metrics.sharing.lease_valid.set(i64::from(lease.holds(Moment::now())));
+        let replica = format!("{:016x}", rand::random::<u64>());
+        let (known, following) = (Mutex::default(), Following::default());
+        let blocking = tokio::sync::Mutex::default();
+        Self { settings, store, metrics, known, replica, lease, following, blocking }
     }
 
     /// The keys of this instance.
@@ -121,7 +148,9 @@ impl Keyring {
         }
         let name: Arc<str> = instance.into();
         let (store, metrics) = (Arc::clone(&self.store), Arc::clone(&self.metrics));
-        let keys = Arc::new(Keys::new(Arc::clone(&name), &self.settings, store, metrics));
+        let store_is_another = Arc::clone(&self.following.another);
+        let trust = Trust { lease: Arc::clone(&self.lease), store_is_another };
+        let keys = Arc::new(Keys::new(Arc::clone(&name), &self.settings, trust, store, metrics));
         known.insert(name, Arc::clone(&keys));
         keys
     }
@@ -200,11 +229,20 @@ impl Keyring {
         learned
     }
 
-    /// Revokes the key with this id, known or not; see [`Keys::revoke`].
+    /// Revokes the key with this id, known or not; see [`Keys::revoke`]. Waits until no gateway that shares the
+    /// store accepts it any more, or that cannot be known.
     ///
     /// # Errors
     /// Where the store could not write it.
-    pub async fn revoke(&self, instance: &str, id: &str, reason: Reason<'_>) -> Result<usize, StoreError> {
+    pub async fn revoke(&self, instance: &str, id: &str, reason: Reason<'_>) -> Result<Felt, StoreError> {
+        let asked_at = Moment::now();
+        let ended = self.end(instance, id, reason).await?;
+        let everywhere = self.confirm(&ended.position, Whom::Key).await;
+        self.metrics.revocation_seconds.observe(Moment::now().since(asked_at).as_secs_f64());
+        Ok(Felt { keys: ended.keys, everywhere })
+    }
+
+    async fn end(&self, instance: &str, id: &str, reason: Reason<'_>) -> Result<Ended, StoreError> {
         let Reason { by, why, actor } = reason;
         let (who, why) = (actor.name.clone(), why.map(str::to_owned));
         let revocation = Revocation { at: SystemTime::now(), by, who, why };
@@ -224,18 +262,24 @@ impl Keyring {
         instance: &str,
         user_id: &str,
         reason: Reason<'_>,
-    ) -> Result<usize, StoreError> {
-        let mut revoked = 0;
+    ) -> Result<Felt, StoreError> {
+        let (mut keys, mut last) = (0, None);
         loop {
             let left = self.keys_of(instance, user_id).await?;
             if left.is_empty() {
-                return Ok(revoked);
+                break;
             }
             for record in left {
-                self.revoke(instance, &record.id, reason.clone()).await?;
-                revoked += 1;
+                last = Some(self.end(instance, &record.id, reason.clone()).await?.position);
+                keys += 1;
             }
         }
+        // The log has an order: who has come to the last of them has passed the others.
+        let everywhere = match last {
+            Some(position) => self.confirm(&position, Whom::Key).await,
+            None => true,
+        };
+        Ok(Felt { keys, everywhere })
     }
 
     /// A user's keys that are not revoked, the newest first, whoever issued them.
@@ -337,17 +381,6 @@ impl Keyring {
         self.store.record(&event).await?;
         Ok(end)
     }
-}
-
-/// A session that is over before its own time.
-#[derive(Debug, Clone)]
-pub struct EndedSession {
-    /// SHA-256 of its token.
-    pub digest: [u8; 32],
-    /// Whose it was.
-    pub user_id: String,
-    /// When its token expires.
-    pub until: SystemTime,
 }
 
 fn about(actor: &Actor, action: Action, instance: &str) -> Event {

@@ -6,10 +6,13 @@
 pub mod audit;
 pub mod block;
 mod cache;
+mod change;
 mod embedded;
 pub mod errand;
+mod graves;
 mod import;
 mod keyring;
+pub mod lease;
 mod network;
 mod policy;
 mod query;
@@ -24,18 +27,19 @@ mod token;
 mod usage;
 mod verdict;
 
+pub use change::Change;
 pub use import::{Found, ImportError, Reader, Source, Unreadable};
-pub use keyring::{EndedSession, Issued, KeyError, Keyring, LONGEST_NAME, MOST_KEYS, NewKey, Reason};
+pub use keyring::{EndedSession, Felt, Issued, KeyError, Keyring, LONGEST_NAME, MOST_KEYS, NewKey, Reason};
 pub use network::Network;
 pub use policy::{Attempt, Breach, Policy, PolicyError};
 pub use query::{Cursor, KeyStanding, Page, Query};
 pub use rate::{Rate, RateError};
 pub use record::{ActiveKey, AddressFamily, Issuer, KeyRecord, Label, Revocation, RevokedBy};
 pub use servers::{Address, Login, Place, RedisTls, RedisUrl, Servers, TlsProblem};
-pub use service::{Keys, News, Revoke};
+pub use service::{Ended, Keys, News, Revoke, Trust};
 pub use store::{
-    Admission, Amended, Amendment, Answer, Concern, Day, Ending, KeyStore, Learned, Ledger, StoreError, Use,
-    open, open_measured,
+    Admission, Amended, Amendment, Answer, Concern, Confirmation, Day, Ending, KeyStore, Learned, Ledger,
+    Revoked, StoreError, Use, open, open_measured,
 };
 pub use timestamp::{read as read_timestamp, write as write_timestamp};
 pub use token::{KeyHash, KeyShape, PREFIX, SHOWN_DIGITS, Token, holds_key};
@@ -52,10 +56,16 @@ pub struct Settings {
     pub store: StoreSettings,
     /// How many keys each instance's cache holds.
     pub cache_entries: u64,
-    /// How long a cached verdict may be used before the store is asked again. With the embedded store,
-    /// which has only one reader, it matters little; with Redis it bounds how long a revocation made
-    /// through another gateway can go unnoticed here.
+    /// How long a cached verdict may be used before the store is asked again. What changes is told at once;
+    /// this bounds only how long a record that somebody changed by hand can go unnoticed.
     pub cache_for: Duration,
+    /// For how long a gateway may use what it remembers without hearing from the shared store; and so how long
+    /// a revocation takes at most, where a gateway hangs.
+    pub lease_for: Duration,
+    /// For how much longer it may where the store cannot be asked: certainty given up for availability.
+    pub serve_stale_for: Duration,
+    /// How many replicas of the shared store must have a revocation before it counts as done.
+    pub copies: usize,
     /// How often the last use of keys is written.
     pub usage_interval: Duration,
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -173,6 +174,8 @@ pub struct ActiveKey {
     pub user_email: Option<Label>,
     /// What is to be checked on every use; `None`: nothing.
     pub policy: Option<Policy>,
+    /// Whether there was news of the key since its record was read.
+    spoiled: AtomicBool,
 }
 
 impl ActiveKey {
@@ -187,8 +190,20 @@ impl ActiveKey {
             user_id: Label::new(&record.user_id),
             user_email: record.user_email.as_deref().map(Label::new),
             policy: (!record.policy.is_empty()).then(|| record.policy.clone()),
+            spoiled: AtomicBool::new(false),
             record,
         })
+    }
+
+    /// Has nobody use this again: there is news of the key.
+    pub(super) fn spoil(&self) {
+        self.spoiled.store(true, Ordering::Release);
+    }
+
+    /// Whether there was news of the key since its record was read: it may be revoked, or have another policy.
+    #[must_use]
+    pub fn is_spoiled(&self) -> bool {
+        self.spoiled.load(Ordering::Acquire)
     }
 }
 
@@ -226,8 +241,13 @@ impl Label {
     /// The text that the label was made of.
     #[must_use]
     pub fn text(&self) -> String {
-        let mut bytes = Vec::with_capacity(self.0.len());
-        let mut rest = self.0.iter();
+        Self::text_of(self.as_str())
+    }
+
+    /// The text that a label with this text was made of.
+    pub(super) fn text_of(label: &str) -> String {
+        let mut bytes = Vec::with_capacity(label.len());
+        let mut rest = label.as_bytes().iter();
         while let Some(&byte) = rest.next() {
             if byte == b'%' {
                 let mut digit = || rest.next().and_then(|digit| char::from(*digit).to_digit(16)).unwrap_or(0);

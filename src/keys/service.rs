@@ -5,18 +5,20 @@
 //! before it is believed, because a tombstone may be waiting there.
 
 use std::convert::Infallible;
-use std::future::ready;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
 
 use prometheus::IntCounter;
 
 use super::audit::{Action, Actor, Event};
-use super::block::Blocks;
+use super::block::{Blocks, Subject};
 use super::cache::{Cache, Finding, Purpose};
+use super::graves::Graves;
+use super::lease::{Lease, Moment, Position};
 use super::store::watch;
-use super::{Admission, Adoption, Ending, KeyHash, KeyRecord, KeyStore, Learned, LookupError, Revocation};
-use super::{Settings, StoreError, Verdict};
+use super::{ActiveKey, Admission, Adoption, Ending, KeyHash, KeyRecord, KeyStore, Learned, LookupError};
+use super::{Revocation, Settings, StoreError, Verdict};
 use crate::observe::Metrics;
 
 /// The keys of one instance; shared by all workers.
@@ -29,9 +31,29 @@ pub struct Keys {
 struct Shared {
     instance: Arc<str>,
     cache: Cache,
+    graves: Graves,
     blocks: Blocks,
+    trust: Trust,
+    serve_stale_for: Duration,
     store: Arc<dyn KeyStore>,
     metrics: Arc<Metrics>,
+}
+
+/// How far what is known may be believed.
+#[derive(Debug, Clone)]
+pub struct Trust {
+    /// Under which lease what is remembered is used.
+    pub lease: Arc<Lease>,
+    /// Whether the store is not the one that it was: then a key that it does not hold is not unknown.
+    pub store_is_another: Arc<AtomicBool>,
+}
+
+impl Trust {
+    /// In a store that nobody else changes.
+    #[must_use]
+    pub fn full() -> Self {
+        Self { lease: Arc::new(Lease::perpetual()), store_is_another: Arc::default() }
+    }
 }
 
 /// A key that is to be taken in.
@@ -60,23 +82,32 @@ pub struct Revoke<'a> {
     pub actor: &'a Actor,
 }
 
+/// That a key was revoked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// How many keys have the id.
+    pub keys: usize,
+    /// Where in the store's change log that stands.
+    pub position: Position,
+}
+
 impl Keys {
     /// The keys of this instance in that store.
     #[must_use]
     pub fn new(
         instance: Arc<str>,
         settings: &Settings,
+        trust: Trust,
         store: Arc<dyn KeyStore>,
         metrics: Arc<Metrics>,
     ) -> Self {
         let outcomes = &metrics.key_cache;
         let (hits, misses) = (outcomes.with_label_values(&["hit"]), outcomes.with_label_values(&["miss"]));
-        let cache = Cache::new(settings.cache_entries, settings.cache_for);
-        Self {
-            shared: Arc::new(Shared { instance, cache, blocks: Blocks::default(), store, metrics }),
-            hits,
-            misses,
-        }
+        let cache = Cache::new(settings.cache_entries, settings.cache_for, Arc::clone(&trust.lease));
+        let (graves, blocks) = (Graves::default(), Blocks::default());
+        let serve_stale_for = settings.serve_stale_for;
+        let shared = Shared { instance, cache, graves, blocks, trust, serve_stale_for, store, metrics };
+        Self { shared: Arc::new(shared), hits, misses }
     }
 
     /// The users and sessions that are refused.
@@ -89,20 +120,25 @@ impl Keys {
     /// cache nor the store knows the key, and by one of all those who ask at the same time.
     ///
     /// # Errors
-    /// Where the store or the instance could not answer. An old verdict is never used instead.
+    /// Where the store or the instance could not answer. An old verdict is used instead only where the
+    /// operator has chosen so, and for as long.
     pub async fn verdict<F, Fut, E>(&self, hash: &KeyHash, adopt: F) -> Result<Verdict, LookupError<E>>
     where
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<Adoption, E>>,
         E: Send + Sync + 'static,
     {
-        let asked_at = Instant::now();
+        let asked_at = Moment::now();
         if let Some(verdict) = self.recall(hash, asked_at).await {
             return Ok(verdict);
         }
         let load = || async move { self.shared.find_or_adopt(hash, adopt).await };
         // Boxed, so that the future of a hit stays small.
-        Box::pin(self.shared.cache.load(hash, Purpose::Answer { asked_at }, load)).await
+        let verdict = Box::pin(self.shared.cache.load(hash, Purpose::Answer { asked_at }, load)).await;
+        match verdict {
+            Err(LookupError::Store(_)) => Box::pin(self.shared.stale(hash)).await.map_or(verdict, Ok),
+            Ok(_) | Err(LookupError::Adopt(_)) => verdict,
+        }
     }
 
     /// The same without the instance: a key that the store does not know is unknown, and that is not
@@ -111,21 +147,25 @@ impl Keys {
     /// # Errors
     /// Where the store could not answer.
     pub async fn known(&self, hash: &KeyHash) -> Result<Verdict, StoreError> {
-        let asked_at = Instant::now();
+        let asked_at = Moment::now();
         if let Some(verdict) = self.recall(hash, asked_at).await {
             return Ok(verdict);
         }
         let load = || async move {
-            let record = self.shared.find(hash).await?;
-            Ok(record.map_or(Finding::Unsettled, |record| Finding::Settled(Verdict::of(record))))
+            let found = self.shared.find(hash).await?;
+            Ok(found.map_or(Finding::Unsettled, Finding::Settled))
         };
-        Box::pin(self.shared.cache.load(hash, Purpose::Answer { asked_at }, load)).await.map_err(of_store)
+        let verdict = Box::pin(self.shared.cache.load(hash, Purpose::Answer { asked_at }, load)).await;
+        match verdict {
+            Ok(verdict) => Ok(verdict),
+            Err(error) => Box::pin(self.shared.stale(hash)).await.ok_or_else(|| of_store(error)),
+        }
     }
 
     /// Whether this process has not met the key, so that judging it takes a look-up which no earlier good
     /// use speaks for. A key that was good here is none, however long ago it was looked up.
     pub async fn is_stranger(&self, hash: &KeyHash) -> bool {
-        self.shared.cache.is_stranger(hash, Instant::now()).await
+        self.shared.cache.is_stranger(hash, Moment::now()).await
     }
 
     /// Takes in a key. What the store knows already stays, and a tombstone wins.
@@ -139,12 +179,17 @@ impl Keys {
         let record = news.record.clone();
         let load = || async move {
             *outcome = self.shared.write(news).await?;
+            if self.shared.graves.hold_id(&record.id) {
+                *outcome = Learned::Revoked;
+            }
             Ok(match outcome {
                 Learned::Written => Finding::Settled(Verdict::of(record)),
                 Learned::Known(_) | Learned::Revoked | Learned::TooMany => Finding::Changed,
             })
         };
-        // Where a tombstone is remembered, the store is not even asked.
+        if self.shared.graves.hold(&hash) {
+            return Ok(Learned::Revoked);
+        }
         Box::pin(self.shared.cache.load(&hash, Purpose::Learn, load)).await.map_err(of_store)?;
         Ok(learned)
     }
@@ -168,21 +213,26 @@ impl Keys {
         changed.unwrap_or_else(|| Err(stopping()))
     }
 
-    /// Forgets what is remembered of a key whose record may have been written meanwhile; a tombstone stays.
+    /// Forgets what is remembered of a key: there is news of it. A revocation stays.
     pub(super) async fn forget(&self, hash: &KeyHash) {
-        let load = || ready(Ok::<_, LookupError<Infallible>>(Finding::Changed));
-        // Nothing is asked for that could fail.
-        let _ = self.shared.cache.load(hash, Purpose::Change, load).await;
+        self.shared.cache.spoil(hash).await;
     }
 
-    /// Revokes the key with this id, whether it is known or not. When this has returned `Ok`, no request
-    /// that asks for its verdict from then on is told that it may be used. Runs to its end even where
-    /// the caller stops waiting. Returns how many keys have this id.
+    /// Forgets all that is remembered. Revocations stay.
+    pub(super) async fn forget_all(&self) {
+        let shared = Arc::clone(&self.shared);
+        // Every entry is looked at. It can only fail where the process ends.
+        let _ = tokio::task::spawn_blocking(move || shared.cache.spoil_all()).await;
+    }
+
+    /// Revokes the key with this id, whether it is known or not. When this has returned `Ok`, no request to
+    /// this process that asks for its verdict from then on is told that it may be used. Runs to its end even
+    /// where the caller stops waiting.
     ///
     /// # Errors
     /// Where the store could not write it. This process then refuses the key all the same, if it had it
     /// in its cache, until it is restarted; revoke again to make it last.
-    pub async fn revoke(&self, revoke: Revoke<'_>) -> Result<usize, StoreError> {
+    pub async fn revoke(&self, revoke: Revoke<'_>) -> Result<Ended, StoreError> {
         let (shared, id) = (Arc::clone(&self.shared), revoke.id.to_owned());
         let (revocation, tell, actor) = (revoke.revocation, revoke.tell, revoke.actor.clone());
         let revoking = tokio::spawn(async move {
@@ -192,7 +242,23 @@ impl Keys {
         revoking.await.unwrap_or_else(|_| Err(stopping()))
     }
 
-    async fn recall(&self, hash: &KeyHash, now: Instant) -> Option<Verdict> {
+    /// Refuses a key from now on that was revoked in the store. Waits for no load.
+    pub(super) async fn bury(&self, id: &str, hashes: &[KeyHash], revocation: &Revocation) {
+        self.shared.bury(id, hashes, revocation).await;
+    }
+
+    /// The revocations that this process knows of, by the keys' ids.
+    pub(super) fn graves(&self) -> Vec<(String, Revocation)> {
+        self.shared.graves.all()
+    }
+
+    /// The records of the good keys that are remembered.
+    pub(super) async fn remembered(&self) -> Vec<Arc<ActiveKey>> {
+        let shared = Arc::clone(&self.shared);
+        tokio::task::spawn_blocking(move || shared.cache.good()).await.unwrap_or_default()
+    }
+
+    async fn recall(&self, hash: &KeyHash, now: Moment) -> Option<Verdict> {
         let verdict = self.shared.cache.recall(hash, now).await;
         if verdict.is_some() {
             self.hits.inc()
@@ -204,8 +270,28 @@ impl Keys {
 }
 
 impl Shared {
-    async fn find(&self, hash: &KeyHash) -> Result<Option<KeyRecord>, StoreError> {
-        watch(&self.metrics, self.store.find(&self.instance, hash).await)
+    /// What the store says of a key. Without a lease, news of blocked users may not have come either.
+    async fn find(&self, hash: &KeyHash) -> Result<Option<Verdict>, StoreError> {
+        if self.graves.hold(hash) {
+            return Ok(Some(Verdict::Revoked));
+        }
+        let found = watch(&self.metrics, self.store.find(&self.instance, hash).await)?;
+        let Some(verdict) = found.map(Verdict::of) else {
+            let lost = self.trust.store_is_another.load(Ordering::Acquire);
+            return if lost { Err(StoreError::Lost) } else { Ok(None) };
+        };
+        if let Verdict::Active(key) = &verdict {
+            if self.graves.hold(hash) || self.graves.hold_id(&key.record.id) {
+                return Ok(Some(Verdict::Revoked));
+            }
+            let subject = Subject::User(key.record.user_id.clone());
+            if !self.trust.lease.holds(Moment::now())
+                && self.store.is_blocked(&self.instance, &subject).await?
+            {
+                self.blocks.add(Subject::User(key.user_id.as_str().to_owned()), None);
+            }
+        }
+        Ok(Some(verdict))
     }
 
     async fn find_or_adopt<F, Fut, E>(&self, hash: &KeyHash, adopt: F) -> Result<Finding, LookupError<E>>
@@ -213,8 +299,8 @@ impl Shared {
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<Adoption, E>>,
     {
-        if let Some(record) = self.find(hash).await? {
-            return Ok(Finding::Settled(Verdict::of(record)));
+        if let Some(verdict) = self.find(hash).await? {
+            return Ok(Finding::Settled(verdict));
         }
         let verdict = match adopt().await.map_err(|error| LookupError::Adopt(Arc::new(error)))? {
             Adoption::Owned(record) => {
@@ -223,6 +309,7 @@ impl Shared {
                 let (action, actor) = (Action::KeyAdopted, Actor::gateway());
                 let news = News { record: record.clone(), most: None, action, actor: &actor };
                 match self.write(news).await? {
+                    _ if self.graves.hold(hash) || self.graves.hold_id(&record.id) => Verdict::Revoked,
                     Learned::Written => Verdict::of(record),
                     Learned::Known(known) => Verdict::of(known),
                     Learned::Revoked | Learned::TooMany => Verdict::Revoked,
@@ -233,6 +320,18 @@ impl Shared {
             Adoption::Withheld => return Ok(Finding::Unsettled),
         };
         Ok(Finding::Settled(verdict))
+    }
+
+    /// An old verdict in place of one that the store could not give, where the operator allows it.
+    async fn stale(&self, hash: &KeyHash) -> Option<Verdict> {
+        if self.serve_stale_for.is_zero()
+            || !self.trust.lease.held_within(self.serve_stale_for, Moment::now())
+        {
+            return None;
+        }
+        let verdict = self.cache.recall_without_lease(hash).await?;
+        self.metrics.sharing.stale_verdicts.inc();
+        Some(verdict)
     }
 
     async fn write(&self, news: News<'_>) -> Result<Learned, StoreError> {
@@ -247,9 +346,8 @@ impl Shared {
     }
 
     /// The store first: a load that starts after the tombstone must already find the revocation there.
-    async fn revoke(self: Arc<Self>, revoke: Revoke<'_>) -> Result<usize, StoreError> {
+    async fn revoke(self: Arc<Self>, revoke: Revoke<'_>) -> Result<Ended, StoreError> {
         let Revoke { id, revocation, tell, actor } = revoke;
-        let asked_at = Instant::now();
         let mut event = Event::new(revocation.at, actor, Action::KeyRevoked);
         event.instance = Some(self.instance.to_string());
         event.key_id = Some(id.to_owned());
@@ -259,27 +357,31 @@ impl Shared {
         });
         let ending = Ending { instance: &self.instance, id, revocation: &revocation, tell, event: &event };
         let written = watch(&self.metrics, self.store.revoke(ending).await);
-        for hash in written.iter().flatten() {
-            self.cache.bury(hash).await;
-        }
-        self.bury_remembered(id.to_owned()).await?;
-        let hashes = written?;
+        let hashes = written.as_ref().map(|written| written.hashes.as_slice()).unwrap_or_default();
+        self.bury(id, hashes, &revocation).await;
+        let written = written?;
         self.metrics.revocations.inc();
-        self.metrics.revocation_seconds.observe(asked_at.elapsed().as_secs_f64());
-        Ok(hashes.len())
+        Ok(Ended { keys: written.hashes.len(), position: written.position })
     }
 
-    /// Buries what the cache has under this id, because the store cannot always name it: it failed, or
-    /// it lost the record since, or two keys came to share an id. Every entry is looked at, so that
-    /// happens off the workers.
-    async fn bury_remembered(self: &Arc<Self>, id: String) -> Result<(), StoreError> {
-        let shared = Arc::clone(self);
-        let search = tokio::task::spawn_blocking(move || shared.cache.with_id(&id));
-        let remembered = search.await.map_err(|_| stopping())?;
-        for hash in remembered {
-            self.cache.bury(&hash).await;
+    /// The grave first: a load that starts after it finds it, and one that runs already is spoiled.
+    async fn bury(self: &Arc<Self>, id: &str, hashes: &[KeyHash], revocation: &Revocation) {
+        self.graves.dig(id, hashes, revocation);
+        for hash in hashes {
+            self.cache.spoil(hash).await;
         }
-        Ok(())
+        if !hashes.is_empty() {
+            return;
+        }
+        // The store could not name it: it failed, or it has lost the record since. Every entry is looked at,
+        // so that happens off the workers.
+        let (shared, wanted) = (Arc::clone(self), id.to_owned());
+        let search = move || shared.cache.good().into_iter().filter(|key| key.record.id == wanted).collect();
+        let remembered: Vec<Arc<ActiveKey>> = tokio::task::spawn_blocking(search).await.unwrap_or_default();
+        for key in remembered {
+            self.graves.dig(id, &[key.record.hash], revocation);
+            self.cache.spoil(&key.record.hash).await;
+        }
     }
 }
 

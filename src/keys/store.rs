@@ -9,8 +9,10 @@ use std::time::{Duration, SystemTime};
 
 use super::audit::{Event, Head, Link};
 use super::block::{Block, Subject};
+use super::change::Change;
 use super::embedded::Embedded;
 use super::errand::{Errand, Settled};
+use super::lease::{Asked, Moment, Position, Renewed, Whom};
 use super::redis::RedisStore;
 use super::{AddressFamily, KeyHash, KeyRecord, Page, Policy, Query, Revocation, StoreSettings};
 use crate::observe::Metrics;
@@ -28,11 +30,14 @@ pub trait KeyStore: Send + Sync + 'static {
     /// revoked). One atomic step, together with the event where something was written.
     fn learn<'a>(&'a self, record: &'a KeyRecord, terms: Admission<'a>) -> Answer<'a, Learned>;
 
-    /// Revokes the key with this id at this instance and returns the hashes of all keys with this id.
+    /// Revokes the key with this id at this instance, and returns the hashes of all keys with this id.
     /// For an unknown id a tombstone is left, so that the key can never be learned as active.
     /// Repeatable: the first revocation of each key stays. One atomic step, together with the event and the
     /// errand where anything was revoked that was not before.
-    fn revoke<'a>(&'a self, ending: Ending<'a>) -> Answer<'a, Vec<KeyHash>>;
+    fn revoke<'a>(&'a self, ending: Ending<'a>) -> Answer<'a, Revoked>;
+
+    /// Whether a user or a session is refused, ended blocks included.
+    fn is_blocked<'a>(&'a self, instance: &'a str, subject: &'a Subject) -> Answer<'a, bool>;
 
     /// Moves the last use of each key forward, never back, and its count of the day likewise. Keys that
     /// the store does not know are passed over. Repeatable: counts are totals, not additions.
@@ -69,7 +74,7 @@ pub trait Ledger: KeyStore {
     fn days_of<'a>(&'a self, instance: &'a str, hash: &'a KeyHash) -> Answer<'a, Vec<Day>>;
 
     /// Refuses a user or a session, in place of an earlier block of theirs. One atomic step with the event.
-    fn block<'a>(&'a self, block: &'a Block, event: &'a Event) -> Answer<'a, ()>;
+    fn block<'a>(&'a self, block: &'a Block, event: &'a Event) -> Answer<'a, Position>;
 
     /// Lifts a block; `false`: there was none. One atomic step with the event.
     fn unblock<'a>(&'a self, instance: &'a str, subject: &'a Subject, event: &'a Event) -> Answer<'a, bool>;
@@ -98,6 +103,19 @@ pub trait Ledger: KeyStore {
 
     /// The end of the audit chain, as it was written down beside it.
     fn head(&self) -> Answer<'_, Head>;
+
+    /// Tells how far a process has come in the change log, and asks what came after that.
+    fn renew<'a>(&'a self, replica: &'a str, term: Duration, asked: &'a Asked)
+    -> Answer<'a, Renewed<Change>>;
+
+    /// Waits until something is appended to the change log behind this position, or for that long.
+    fn changed<'a>(&'a self, after: &'a Position, limit: Duration) -> Answer<'a, ()>;
+
+    /// Follows the change log no more: nobody needs to wait for this process.
+    fn leave<'a>(&'a self, replica: &'a str) -> Answer<'a, ()>;
+
+    /// Waits until a change is felt by all who share the store. `false`: that cannot be known.
+    fn confirm<'a>(&'a self, confirmation: Confirmation<'a>) -> Answer<'a, bool>;
 }
 
 /// Something about how the store is set up.
@@ -131,6 +149,32 @@ pub struct Ending<'a> {
     pub tell: bool,
     /// What is written to the audit chain.
     pub event: &'a Event,
+}
+
+/// That a key is revoked in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revoked {
+    /// All keys with its id, in order.
+    pub hashes: Vec<KeyHash>,
+    /// A place in the change log that is not before the revocation.
+    pub position: Position,
+}
+
+/// A change that is to be known to be felt everywhere.
+#[derive(Debug, Clone, Copy)]
+pub struct Confirmation<'a> {
+    /// Where it stands in the change log.
+    pub position: &'a Position,
+    /// A moment after it was appended.
+    pub appended: Moment,
+    /// Since when this process has followed the log without a break; `None`: it does not.
+    pub following_since: Option<Moment>,
+    /// For how long leases are, of whom the store may not know.
+    pub term: Duration,
+    /// Whom it concerns.
+    pub whom: Whom,
+    /// How many servers besides the first must have it, too.
+    pub copies: usize,
 }
 
 /// How a key's policy is to be changed.
@@ -220,6 +264,9 @@ pub enum StoreError {
     /// It answered with an error.
     #[error("the key store refused: {0}")]
     Refused(String),
+    /// It does not hold what it held.
+    #[error("the key store has lost what it held, or is another one")]
+    Lost,
     /// It holds something that is not a key record.
     #[error("the key store holds a record that cannot be read: {0}")]
     Corrupt(String),

@@ -11,6 +11,10 @@ use prometheus::{
     Result,
 };
 
+mod sharing;
+
+pub use sharing::Sharing;
+
 use super::Record;
 use super::store::StoreMetrics;
 
@@ -53,6 +57,8 @@ pub struct Metrics {
     pub store_up: IntGauge,
     /// How the key store is reached.
     pub store: StoreMetrics,
+    /// How far gateways that share a store keep up with each other.
+    pub sharing: Sharing,
     /// `revocations_total`.
     pub revocations: IntCounter,
     /// `revocation_seconds`: from the call to its confirmation.
@@ -115,6 +121,7 @@ impl Metrics {
             )?,
             store_up: gauge(r, "store_up", "1 while the key store answers")?,
             store: StoreMetrics::new(r)?,
+            sharing: Sharing::register(r)?,
             revocations: counter(r, "revocations_total", "Keys revoked")?,
             revocation_seconds: register(
                 r,

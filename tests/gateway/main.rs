@@ -23,6 +23,7 @@ mod reload;
 mod revocation;
 mod routes;
 mod secrecy;
+mod several;
 mod shutdown;
 mod stamping;
 mod startup;

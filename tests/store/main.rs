@@ -81,7 +81,8 @@ async fn try_to_revoke(
     revocation: Revocation,
 ) -> Result<Vec<KeyHash>, StoreError> {
     let (event, tell) = (event(Action::KeyRevoked), false);
-    store.revoke(Ending { instance, id, revocation: &revocation, tell, event: &event }).await
+    let ending = Ending { instance, id, revocation: &revocation, tell, event: &event };
+    store.revoke(ending).await.map(|revoked| revoked.hashes)
 }
 
 async fn revoke(backend: &Backend, id: &str, revocation: Revocation) -> Vec<KeyHash> {

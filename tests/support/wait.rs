@@ -37,10 +37,7 @@ pub async fn until_some<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -
 }
 
 /// Waits until asking again gives something to return.
-pub async fn until_answer<T, F>(what: &str, mut ask: impl FnMut() -> F) -> T
-where
-    F: Future<Output = Option<T>>,
-{
+pub async fn until_answer<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(found) = ask().await {

@@ -159,8 +159,12 @@ impl Counter<'_> {
             return Err(Refusal::NoSuchKey);
         }
         let reason = Reason { by: RevokedBy::Owner, why: None, actor: owner.actor };
-        self.keyring.revoke(self.instance, id, reason).await.map_err(of_store)?;
-        Ok(Entity::new(StatusCode::OK, r#"{"message":"API key revoked"}"#))
+        let felt = self.keyring.revoke(self.instance, id, reason).await.map_err(of_store)?;
+        Ok(if felt.everywhere {
+            Entity::new(StatusCode::OK, r#"{"message":"API key revoked"}"#)
+        } else {
+            Entity::new(StatusCode::ACCEPTED, r#"{"message":"API key revoked","propagated":false}"#)
+        })
     }
 }
 

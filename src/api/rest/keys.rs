@@ -11,11 +11,11 @@ use serde_json::json;
 use super::desk::Client;
 use super::problem::Problem;
 use super::view::{DayView, ErrandView, Key, PolicyChange, read_duration};
-use super::{Answer, Call, Rest};
+use super::{Answer, Call, Rest, felt};
 use crate::keys::audit::{Action, Actor};
 use crate::keys::{
-    Issuer, KeyHash, KeyRecord, KeyStanding, LONGEST_NAME, Learned, NewKey, News, PREFIX, Policy, Query,
-    Reason, RevokedBy, Token, holds_key,
+    Felt, Issuer, KeyHash, KeyRecord, KeyStanding, LONGEST_NAME, Learned, NewKey, News, PREFIX, Policy,
+    Query, Reason, RevokedBy, Token, holds_key,
 };
 
 const DEFAULT_LIMIT: usize = 50;
@@ -227,9 +227,9 @@ impl Rest {
         let Why { reason } = call.read()?;
         self.desk(Some(instance))?;
         let reason = Reason { by: RevokedBy::Operator, why: reason.as_deref(), actor: &call.actor };
-        let revoked = self.keyring.revoke(instance, id, reason).await?;
-        let answer = json!({ "revoked": revoked, "known": revoked > 0, "propagated": true });
-        Ok((StatusCode::OK, answer))
+        let Felt { keys, everywhere } = self.keyring.revoke(instance, id, reason).await?;
+        let answer = json!({ "revoked": keys, "known": keys > 0, "propagated": everywhere });
+        Ok((felt(everywhere), answer))
     }
 
     pub(super) async fn rotate_key(&self, instance: &str, id: &str, call: &Call<'_>) -> Answer {

@@ -233,6 +233,11 @@ impl Call<'_> {
     }
 }
 
+/// 202 says that it is done, and not known yet to be felt by every gateway (RFC 9110 §15.3.3).
+fn felt(everywhere: bool) -> StatusCode {
+    if everywhere { StatusCode::OK } else { StatusCode::ACCEPTED }
+}
+
 /// The operation of a call, and its parameters, decoded.
 fn matched(method: &Method, path: &str) -> Result<(Operation, Vec<String>), Problem> {
     let nothing = || Problem::missing("Endpoint not found");

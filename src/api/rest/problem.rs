@@ -78,6 +78,7 @@ impl From<StoreError> for Problem {
             | StoreError::InUse(_)
             | StoreError::Unreachable(_)
             | StoreError::Timeout
+            | StoreError::Lost
             | StoreError::Refused(_) => (StatusCode::SERVICE_UNAVAILABLE, "STORE_UNAVAILABLE"),
         };
         Self { status, code, message: error.to_string() }

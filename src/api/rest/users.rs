@@ -10,9 +10,9 @@ use serde_json::json;
 use super::keys::Why;
 use super::problem::Problem;
 use super::view::instant;
-use super::{Answer, Call, Rest};
+use super::{Answer, Call, Rest, felt};
 use crate::keys::block::Subject;
-use crate::keys::{KeyStanding, Reason, RevokedBy};
+use crate::keys::{Felt, KeyStanding, Reason, RevokedBy};
 
 /// A session that is to be ended.
 #[derive(Deserialize, JsonSchema)]
@@ -41,8 +41,8 @@ impl Rest {
     pub(super) async fn block_user(&self, instance: &str, user: &str, call: &Call<'_>) -> Answer {
         let Why { reason } = call.read()?;
         self.desk(Some(instance))?;
-        self.keyring.block_user(instance, user, reason.as_deref(), &call.actor).await?;
-        Ok((StatusCode::OK, json!({ "blocked": true })))
+        let everywhere = self.keyring.block_user(instance, user, reason.as_deref(), &call.actor).await?;
+        Ok((felt(everywhere), json!({ "blocked": true, "propagated": everywhere })))
     }
 
     pub(super) async fn unblock_user(&self, instance: &str, user: &str, call: &Call<'_>) -> Answer {
@@ -55,8 +55,8 @@ impl Rest {
         let Why { reason } = call.read()?;
         self.desk(Some(instance))?;
         let reason = Reason { by: RevokedBy::Operator, why: reason.as_deref(), actor: &call.actor };
-        let revoked = self.keyring.revoke_all_of(instance, user, reason).await?;
-        Ok((StatusCode::OK, json!({ "revoked": revoked, "propagated": true })))
+        let Felt { keys, everywhere } = self.keyring.revoke_all_of(instance, user, reason).await?;
+        Ok((felt(everywhere), json!({ "revoked": keys, "propagated": everywhere })))
     }
 
     pub(super) async fn end_session(&self, instance: &str, call: &Call<'_>) -> Answer {
@@ -65,7 +65,7 @@ impl Rest {
         let session = (desk.read_session)(&token).ok_or_else(|| {
             Problem::invalid("this is not the token of a session that could be used at this instance")
         })?;
-        self.keyring.end_session(instance, &session, &call.actor).await?;
-        Ok((StatusCode::OK, json!({ "ended": true })))
+        let everywhere = self.keyring.end_session(instance, &session, &call.actor).await?;
+        Ok((felt(everywhere), json!({ "ended": true, "propagated": everywhere })))
     }
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::auth::{LimitSettings, LimitState, Limits, Secret};
-use crate::keys::{self, Issuer, KeyRecord, StoreSettings};
+use crate::keys::{self, Issuer, KeyRecord, StoreSettings, Trust};
 use crate::observe::Metrics;
 
 /// An instance's keys in a store of their own, and who judges them.
@@ -24,11 +24,14 @@ impl Bench {
             store: store.clone(),
             cache_entries: 100,
             cache_for: remembers_for,
+            lease_for: Duration::from_secs(1),
+            serve_stale_for: Duration::ZERO,
+            copies: 0,
             usage_interval: Duration::from_secs(2),
         };
         let metrics = Arc::new(Metrics::new().expect("metrics"));
         let store = keys::open(&store).await.expect("a store");
-        let keys = Keys::new("home".into(), &settings, store, Arc::clone(&metrics));
+        let keys = Keys::new("home".into(), &settings, Trust::full(), store, Arc::clone(&metrics));
         let secrets = vec![Secret::new("s3cret").expect("a secret")];
         let bad_credentials = Some("1/1d".parse().expect("a rate"));
         let limits = LimitSettings { bad_credentials, ..Default::default() };

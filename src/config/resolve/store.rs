@@ -8,25 +8,41 @@ use crate::config::read::{Field, Section};
 use crate::keys::{Settings, StoreSettings};
 
 pub(super) fn keys(root: &Section<'_>) -> Option<Settings> {
-    let store = store(root.field("store").section());
+    let section = root.field("store").section();
+    let range = Duration::from_millis(200)..=Duration::from_secs(60);
+    let lease_for = section.field("lease").duration(range, Duration::from_secs(1));
+    let copies = section.field("revoke_wait_replicas").count(0..=16, 0);
+    let store = store(section);
     let cache = root.field("cache").section();
     let fresh_for = match store {
-        Some(StoreSettings::Redis { .. }) => Duration::from_secs(1),
+        Some(StoreSettings::Redis { .. }) => Duration::from_secs(60),
         Some(StoreSettings::Embedded { .. }) | None => Duration::from_secs(600),
     };
     let cache_entries = cache.field("entries").count(1..=100_000_000, 100_000);
     let longest = Duration::from_secs(24 * 3600);
     let cache_for = cache.field("fresh_for").duration(Duration::from_millis(1)..=longest, fresh_for);
-    if matches!(store, Some(StoreSettings::Redis { .. })) && cache_for > Duration::from_secs(60) {
-        let what = "a key revoked through another gateway goes on working here for that long";
-        cache.field("fresh_for").warn(what, "leave it at 1s unless this is the only gateway");
+    let stale = cache.field("serve_stale_for");
+    let serve_stale_for = stale.duration(Duration::ZERO..=longest, Duration::ZERO);
+    if !serve_stale_for.is_zero() {
+        let what = "while the store cannot be asked, a key that was revoked elsewhere goes on working here for that \
+                    long";
+        stale.warn(what, "leave it at 0s unless availability matters more");
     }
     cache.finish();
     let usage = root.field("usage").section();
     let range = Duration::from_millis(100)..=Duration::from_secs(3600);
     let usage_interval = usage.field("interval").duration(range, Duration::from_secs(2));
     usage.finish();
-    Some(Settings { store: store?, cache_entries, cache_for, usage_interval })
+    let copies = usize::try_from(copies).unwrap_or_default();
+    Some(Settings {
+        store: store?,
+        cache_entries,
+        cache_for,
+        lease_for,
+        serve_stale_for,
+        copies,
+        usage_interval,
+    })
 }
 
 #[derive(Clone, Copy)]
@@ -37,7 +53,8 @@ enum Kind {
 
 fn store(section: Section<'_>) -> Option<StoreSettings> {
     let (path, url) = (section.field("path"), section.field("url"));
-    let redis_only = servers::KEYS.into_iter().chain(["namespace", "timeout"]);
+    let redis_only =
+        servers::KEYS.into_iter().chain(["namespace", "timeout", "lease", "revoke_wait_replicas"]);
     let places = [&url, &section.field("sentinels"), &section.field("cluster")];
     let is_elsewhere = places.iter().any(|place| place.given()) && !path.given();
     let default = if is_elsewhere { Kind::Redis } else { Kind::Embedded };

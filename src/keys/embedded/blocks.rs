@@ -14,6 +14,7 @@ use super::rows::{time, unreadable};
 const BLOCK: &str = "INSERT INTO blocks (instance, kind, subject, at, until, why) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
                      ON CONFLICT DO UPDATE SET at = excluded.at, until = excluded.until, why = excluded.why";
 const UNBLOCK: &str = "DELETE FROM blocks WHERE instance = ?1 AND kind = ?2 AND subject = ?3";
+const HAS: &str = "SELECT EXISTS (SELECT 1 FROM blocks WHERE instance = ?1 AND kind = ?2 AND subject = ?3)";
 const FORGET: &str = "DELETE FROM blocks WHERE until <= ?1";
 const ALL: &str = "SELECT instance, kind, subject, at, until, why FROM blocks ORDER BY at DESC";
 
@@ -42,6 +43,11 @@ pub(super) fn unblock(db: &mut Connection, instance: &str, subject: &Subject, ev
     }
     transaction.commit()?;
     Ok(lifted)
+}
+
+pub(super) fn has(db: &Connection, instance: &str, subject: &Subject) -> Result<bool> {
+    let (kind, subject) = name(subject);
+    db.prepare_cached(HAS)?.query_row(params![instance, kind, subject], |row| row.get(0))
 }
 
 pub(super) fn all(db: &mut Connection, now: SystemTime) -> Result<Vec<Block>> {

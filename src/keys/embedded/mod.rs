@@ -11,6 +11,7 @@ mod file;
 mod listing;
 mod rows;
 
+use std::future::ready;
 use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
@@ -20,9 +21,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::audit::{Event, Head, Link};
 use super::block::{Block, Subject};
+use super::change::Change;
 use super::errand::{Errand, Settled};
+use super::lease::{Asked, Position, Renewed};
 use super::query::Gathering;
-use super::store::{Answer, KeyStore, Learned, Ledger, StoreError, Use};
+use super::store::{Answer, Confirmation, KeyStore, Learned, Ledger, Revoked, StoreError, Use};
 use super::{Admission, Amended, Amendment, Day, Ending, KeyHash, KeyRecord, Page, Query};
 
 /// Beyond this many questions, the askers wait for room.
@@ -93,13 +96,20 @@ impl KeyStore for Embedded {
         self.ask(move |db| rows::learn(db, &record, Admission { most, event: &event }))
     }
 
-    fn revoke<'a>(&'a self, ending: Ending<'a>) -> Answer<'a, Vec<KeyHash>> {
+    fn revoke<'a>(&'a self, ending: Ending<'a>) -> Answer<'a, Revoked> {
         let (instance, id) = (ending.instance.to_owned(), ending.id.to_owned());
         let (revocation, event, tell) = (ending.revocation.clone(), ending.event.clone(), ending.tell);
         self.ask(move |db| {
             let (revocation, event) = (&revocation, &event);
-            rows::revoke(db, Ending { instance: &instance, id: &id, revocation, tell, event })
+            let ending = Ending { instance: &instance, id: &id, revocation, tell, event };
+            let hashes = rows::revoke(db, ending)?;
+            Ok(Revoked { hashes, position: Position::default() })
         })
+    }
+
+    fn is_blocked<'a>(&'a self, instance: &'a str, subject: &'a Subject) -> Answer<'a, bool> {
+        let (instance, subject) = (instance.to_owned(), subject.clone());
+        self.ask(move |db| blocks::has(db, &instance, &subject))
     }
 
     fn note_used<'a>(&'a self, replica: &'a str, uses: &'a [Use]) -> Answer<'a, ()> {
@@ -156,9 +166,9 @@ impl Ledger for Embedded {
         self.ask(move |db| listing::days(db, &instance, &hash))
     }
 
-    fn block<'a>(&'a self, block: &'a Block, event: &'a Event) -> Answer<'a, ()> {
+    fn block<'a>(&'a self, block: &'a Block, event: &'a Event) -> Answer<'a, Position> {
         let (block, event) = (block.clone(), event.clone());
-        self.ask(move |db| blocks::block(db, &block, &event))
+        self.ask(move |db| blocks::block(db, &block, &event).map(|()| Position::default()))
     }
 
     fn unblock<'a>(&'a self, instance: &'a str, subject: &'a Subject, event: &'a Event) -> Answer<'a, bool> {
@@ -204,6 +214,26 @@ impl Ledger for Embedded {
 
     fn head(&self) -> Answer<'_, Head> {
         self.ask(|db| chain::head(db))
+    }
+
+    fn renew<'a>(&'a self, _: &'a str, _: Duration, _: &'a Asked) -> Answer<'a, Renewed<Change>> {
+        Box::pin(ready(Ok(Renewed::Alone)))
+    }
+
+    fn changed<'a>(&'a self, _: &'a Position, limit: Duration) -> Answer<'a, ()> {
+        Box::pin(async move {
+            tokio::time::sleep(limit).await;
+            Ok(())
+        })
+    }
+
+    fn leave<'a>(&'a self, _: &'a str) -> Answer<'a, ()> {
+        Box::pin(ready(Ok(())))
+    }
+
+    /// Nobody else has the file open.
+    fn confirm<'a>(&'a self, _: Confirmation<'a>) -> Answer<'a, bool> {
+        Box::pin(ready(Ok(true)))
     }
 }
 

@@ -4,13 +4,25 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
 
-use super::{EndedSession, Keyring, about};
+use super::{Keyring, about};
 use crate::keys::audit::{Action, Actor, Event};
 use crate::keys::block::{Block, Subject};
-use crate::keys::{Label, StoreError};
+use crate::keys::lease::Whom;
+use crate::keys::{Keys, Label, StoreError};
+
+/// A session that is over before its own time.
+#[derive(Debug, Clone)]
+pub struct EndedSession {
+    /// SHA-256 of its token.
+    pub digest: [u8; 32],
+    /// Whose it was.
+    pub user_id: String,
+    /// When its token expires.
+    pub until: SystemTime,
+}
 
 impl Keyring {
-    /// Refuses all keys and sessions of a user, from now on.
+    /// Refuses all keys and sessions of a user, from now on. `false`: whether every gateway does is not known.
     ///
     /// # Errors
     /// Where the store could not write it; nothing is refused then.
@@ -20,7 +32,7 @@ impl Keyring {
         user_id: &str,
         why: Option<&str>,
         actor: &Actor,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let mut event = about(actor, Action::UserBlocked, instance);
         event.user_id = Some(user_id.to_owned());
         event.detail = why.map(str::to_owned);
@@ -48,7 +60,8 @@ impl Keyring {
         Ok(lifted)
     }
 
-    /// Refuses one session token from now on, until its own end.
+    /// Refuses one session token from now on, until its own end. `false`: whether every gateway does is not
+    /// known.
     ///
     /// # Errors
     /// Where the store could not write it.
@@ -57,7 +70,7 @@ impl Keyring {
         instance: &str,
         session: &EndedSession,
         actor: &Actor,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let mut event = about(actor, Action::SessionEnded, instance);
         event.user_id = Some(session.user_id.clone());
         let (subject, until) = (Subject::Session(session.digest), Some(session.until));
@@ -83,11 +96,14 @@ impl Keyring {
         Ok(())
     }
 
-    async fn block(&self, block: Block, event: Event) -> Result<(), StoreError> {
-        let _blocking = self.blocking.lock().await;
-        self.store.block(&block, &event).await?;
-        self.of(&block.instance).blocks().add(in_memory(block.subject), block.until);
-        Ok(())
+    async fn block(&self, block: Block, event: Event) -> Result<bool, StoreError> {
+        let position = {
+            let _blocking = self.blocking.lock().await;
+            let position = self.store.block(&block, &event).await?;
+            self.of(&block.instance).blocks().add(in_memory(block.subject), block.until);
+            position
+        };
+        Ok(self.confirm(&position, Whom::Session).await)
     }
 
     /// Takes over what the store holds of blocked users and sessions.
@@ -101,19 +117,33 @@ impl Keyring {
             let subject = in_memory(block.subject);
             by_instance.entry(block.instance.clone()).or_default().push(Block { subject, ..block });
         }
-        let known: Vec<_> = {
-            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            known.iter().map(|(name, keys)| (Arc::clone(name), Arc::clone(keys))).collect()
-        };
-        for (name, keys) in known {
+        for (name, keys) in self.all() {
             keys.blocks().replace(by_instance.remove(&*name).unwrap_or_default());
         }
         Ok(())
     }
+
+    /// Forgets blocks that are over, here and in the store.
+    ///
+    /// # Errors
+    /// Where the store could not do it.
+    pub async fn forget_over(&self) -> Result<(), StoreError> {
+        let now = SystemTime::now();
+        for (_, keys) in self.all() {
+            keys.blocks().forget_over(now);
+        }
+        self.store.blocks(now).await.map(|_| ())
+    }
+
+    /// The instances whose keys were asked for so far.
+    pub(super) fn all(&self) -> Vec<(Arc<str>, Arc<Keys>)> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.iter().map(|(name, keys)| (Arc::clone(name), Arc::clone(keys))).collect()
+    }
 }
 
 /// In memory, users go by the label that every request carries anyway.
-fn in_memory(subject: Subject) -> Subject {
+pub(super) fn in_memory(subject: Subject) -> Subject {
     match subject {
         Subject::User(id) => Subject::User(Label::new(&id).as_str().to_owned()),
         Subject::Session(digest) => Subject::Session(digest),

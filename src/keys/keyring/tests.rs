@@ -20,7 +20,16 @@ async fn bench(cache_for: Duration) -> Bench {
     let store = StoreSettings::Embedded { path: folder.path().join("gateway.db") };
     let ledger = open(&store).await.expect("a store");
     let usage_interval = Duration::from_secs(2);
-    let settings = Settings { store, cache_entries: 100, cache_for, usage_interval };
+    let (lease_for, serve_stale_for) = (Duration::ZERO, Duration::ZERO);
+    let settings = Settings {
+        store,
+        cache_entries: 100,
+        cache_for,
+        lease_for,
+        serve_stale_for,
+        copies: 0,
+        usage_interval,
+    };
     let metrics = Arc::new(Metrics::new().expect("metrics"));
     Bench { keyring: Keyring::new(settings, ledger, metrics), _folder: folder }
 }
@@ -87,7 +96,7 @@ async fn all_keys_of_a_user_end_at_once_and_nobody_elses() {
     let other = keyring.issue(other, &operator()).await.expect("a key");
     let reason = Reason { by: RevokedBy::Operator, why: None, actor: &operator() };
     let revoked = keyring.revoke_all_of("home", "u1", reason).await.expect("revoked");
-    assert_eq!(revoked, MOST_KEYS);
+    assert_eq!(revoked, Felt { keys: MOST_KEYS, everywhere: true });
     for key in &mine {
         assert!(!is_accepted(&keyring, &key.token.hash()).await);
     }

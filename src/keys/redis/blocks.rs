@@ -7,10 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::super::audit::Event;
 use super::super::block::{Block, Subject};
+use super::super::lease::Position;
 use super::super::store::{StoreError, from_millis, millis};
 use super::RedisStore;
 use super::chain::{Change, change};
 use super::names::{read_subject, subject};
+use super::news::News;
 
 const BLOCK: &str = change!("block.lua");
 const UNBLOCK: &str = change!("unblock.lua");
@@ -30,11 +32,19 @@ struct Terms {
 }
 
 impl RedisStore {
-    pub(super) async fn refuse(&self, block: &Block, event: &Event) -> Result<(), StoreError> {
-        let change = Change::new(event, BLOCK, vec![self.names.blocks()])
-            .with(subject(&block.instance, &block.subject))
-            .with(write(block)?);
-        self.commit(change).await.map(|_| ())
+    pub(super) async fn refuse(&self, block: &Block, event: &Event) -> Result<Position, StoreError> {
+        let (field, terms) = (subject(&block.instance, &block.subject), write(block)?);
+        let news = News::Blocked { subject: field.clone(), terms: terms.clone() };
+        let change =
+            Change::new(event, BLOCK, vec![self.names.blocks()]).told(&news)?.with(field).with(terms);
+        self.commit(change).await.map(|outcome| outcome.position)
+    }
+
+    pub(super) async fn refuses(&self, instance: &str, whom: &Subject) -> Result<bool, StoreError> {
+        let mut pipeline = pipe();
+        pipeline.cmd("HEXISTS").arg(self.names.blocks()).arg(subject(instance, whom));
+        let (is_blocked,): (bool,) = self.link.run(&pipeline).await?;
+        Ok(is_blocked)
     }
 
     pub(super) async fn accept(
@@ -43,7 +53,9 @@ impl RedisStore {
         whom: &Subject,
         event: &Event,
     ) -> Result<bool, StoreError> {
-        let change = Change::new(event, UNBLOCK, vec![self.names.blocks()]).with(subject(instance, whom));
+        let field = subject(instance, whom);
+        let news = News::Lifted { subject: field.clone() };
+        let change = Change::new(event, UNBLOCK, vec![self.names.blocks()]).told(&news)?.with(field);
         Ok(self.commit(change).await?.word == "done")
     }
 
@@ -76,7 +88,7 @@ fn write(block: &Block) -> Result<String, StoreError> {
     serde_json::to_string(&terms).map_err(|error| StoreError::Refused(format!("a block: {error}")))
 }
 
-fn read(field: &str, terms: &str) -> Option<Block> {
+pub(super) fn read(field: &str, terms: &str) -> Option<Block> {
     let (instance, subject) = read_subject(field)?;
     let Terms { at, until, why } = serde_json::from_str(terms).ok()?;
     let until = match until {

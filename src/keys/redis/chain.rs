@@ -15,7 +15,9 @@ use ::redis::{Pipeline, ToRedisArgs, pipe};
 
 use super::super::StoreError;
 use super::super::audit::{Event, Head, Link};
+use super::super::lease::Position;
 use super::RedisStore;
+use super::news::{News, read_position};
 
 /// A script that changes something.
 macro_rules! change {
@@ -48,12 +50,15 @@ struct Held {
 pub(super) struct Change<'a> {
     event: &'a Event,
     code: &'static str,
+    /// What those who remember keys are told; empty: it does not concern them.
+    news: String,
     names: Vec<String>,
     arguments: Vec<Vec<u8>>,
 }
 
-/// What a script of a change answers: what became of it, a list, a text, and where the chain ends now.
-type Reply = (String, Vec<String>, Option<String>, String);
+/// What a script of a change answers: what became of it, a list, a text, where the chain ends now, and where the
+/// change log does.
+type Reply = (String, Vec<String>, Option<String>, String, String);
 
 /// What became of a change.
 pub(super) struct Outcome {
@@ -63,6 +68,8 @@ pub(super) struct Outcome {
     pub(super) list: Vec<String>,
     /// Whatever text belongs to that.
     pub(super) text: Option<String>,
+    /// A place in the change log that is not before the change.
+    pub(super) position: Position,
 }
 
 impl Chain {
@@ -75,7 +82,13 @@ impl Chain {
 impl<'a> Change<'a> {
     /// Of the entries with these names.
     pub(super) fn new(event: &'a Event, code: &'static str, names: Vec<String>) -> Self {
-        Self { event, code, names, arguments: Vec::new() }
+        Self { event, code, news: String::new(), names, arguments: Vec::new() }
+    }
+
+    /// Of which others are told.
+    pub(super) fn told(mut self, news: &News) -> Result<Self, StoreError> {
+        self.news = news.text()?;
+        Ok(self)
     }
 
     /// With one more argument.
@@ -84,11 +97,12 @@ impl<'a> Change<'a> {
         self
     }
 
-    fn call(&self, chain: &[String; 3], head: &Head, name: &str, late: u32) -> Pipeline {
+    fn call(&self, chain: &[String; 4], head: &Head, name: &str, late: u32) -> Pipeline {
         let link = self.event.follow(head);
         let mut pipeline = pipe();
         pipeline.cmd("EVAL").arg(self.code).arg(chain.len() + self.names.len()).arg(chain).arg(&self.names);
         pipeline.arg(text(head)).arg(head.seq + 1).arg(link.text).arg(link.hash).arg(name).arg(late);
+        pipeline.arg(&self.news);
         pipeline.arg(&self.arguments);
         pipeline
     }
@@ -115,10 +129,10 @@ impl RedisStore {
         let (chain, name) = (self.names.chain(), format!("{:016x}", rand::random::<u64>()));
         for late in 0..TRIES {
             let call = change.call(&chain, head, &name, late);
-            let ((word, list, text, now),): (Reply,) = self.link.run(&call).await?;
+            let ((word, list, text, now, place),): (Reply,) = self.link.run(&call).await?;
             let before = std::mem::replace(head, read_head(&now)?);
             if word != "stale" {
-                return Ok(Outcome { word, list, text });
+                return Ok(Outcome { word, list, text, position: read_position(&place)? });
             }
             if before == *head {
                 tokio::time::sleep(PAUSE).await;
@@ -134,7 +148,7 @@ impl RedisStore {
 
     /// Links behind the one with this number.
     pub(super) async fn links_after(&self, after: u64, most: usize) -> Result<Vec<Link>, StoreError> {
-        let ([_, chain, _], most) = (self.names.chain(), i64::try_from(most).unwrap_or(i64::MAX));
+        let ([_, chain, _, _], most) = (self.names.chain(), i64::try_from(most).unwrap_or(i64::MAX));
         let mut pipeline = pipe();
         pipeline.cmd("XRANGE").arg(&chain).arg(after.saturating_add(1)).arg("+").arg("COUNT").arg(most);
         let (entries,): (Vec<(String, Vec<String>)>,) = self.link.run(&pipeline).await?;
@@ -147,7 +161,7 @@ impl RedisStore {
 
     /// Where the chain ends.
     pub(super) async fn end(&self) -> Result<Head, StoreError> {
-        let [head, _, _] = self.names.chain();
+        let [head, _, _, _] = self.names.chain();
         let mut pipeline = pipe();
         pipeline.cmd("GET").arg(head);
         let (held,): (Option<String>,) = self.link.run(&pipeline).await?;

@@ -2,8 +2,7 @@
 //!
 //! Records, indexes, lists and last uses are entries of their own, so that noting a use never touches a
 //! record. What must be one step is one script. Every operation can be repeated without harm, which is what
-//! lets the connection try again. Revocations reach other gateways when their cached verdicts age out:
-//! telling them at once is not done here.
+//! lets the connection try again. What others remember is told to them by the change log.
 
 mod blocks;
 mod chain;
@@ -11,7 +10,9 @@ mod errands;
 mod fields;
 mod link;
 mod listing;
+mod log;
 mod names;
+mod news;
 mod probe;
 mod records;
 mod survey;
@@ -24,11 +25,14 @@ use ::redis::pipe;
 
 use self::chain::Chain;
 use self::link::Link;
+use self::log::Log;
 use self::names::Names;
 use super::audit::{self, Event, Head};
 use super::block::{Block, Subject};
+use super::change::Change;
 use super::errand::{Errand, Settled};
-use super::store::{Answer, Concern, KeyStore, Learned, Ledger, StoreError, Use};
+use super::lease::{Asked, Position, Renewed};
+use super::store::{Answer, Concern, Confirmation, KeyStore, Learned, Ledger, Revoked, StoreError, Use};
 use super::{Admission, Amended, Amendment, Day, Ending, KeyHash, KeyRecord, Page, Query, Servers};
 use crate::observe::Metrics;
 
@@ -37,6 +41,7 @@ pub(super) struct RedisStore {
     link: Arc<Link>,
     names: Names,
     chain: Chain,
+    log: Arc<Log>,
 }
 
 impl RedisStore {
@@ -48,7 +53,8 @@ impl RedisStore {
         metrics: &Metrics,
     ) -> Result<Self, StoreError> {
         let link = Arc::new(Link::new(servers, timeout, metrics)?);
-        Ok(Self { link, names: Names::new(namespace), chain: Chain::new() })
+        let log = Arc::new(Log::new(&link, timeout));
+        Ok(Self { link, names: Names::new(namespace), chain: Chain::new(), log })
     }
 }
 
@@ -61,8 +67,12 @@ impl KeyStore for RedisStore {
         Box::pin(self.take_in(record, terms))
     }
 
-    fn revoke<'a>(&'a self, ending: Ending<'a>) -> Answer<'a, Vec<KeyHash>> {
+    fn revoke<'a>(&'a self, ending: Ending<'a>) -> Answer<'a, Revoked> {
         Box::pin(self.bury(ending))
+    }
+
+    fn is_blocked<'a>(&'a self, instance: &'a str, subject: &'a Subject) -> Answer<'a, bool> {
+        Box::pin(self.refuses(instance, subject))
     }
 
     fn note_used<'a>(&'a self, replica: &'a str, uses: &'a [Use]) -> Answer<'a, ()> {
@@ -114,7 +124,7 @@ impl Ledger for RedisStore {
         Box::pin(self.days(instance, hash))
     }
 
-    fn block<'a>(&'a self, block: &'a Block, event: &'a Event) -> Answer<'a, ()> {
+    fn block<'a>(&'a self, block: &'a Block, event: &'a Event) -> Answer<'a, Position> {
         Box::pin(self.refuse(block, event))
     }
 
@@ -152,5 +162,26 @@ impl Ledger for RedisStore {
 
     fn head(&self) -> Answer<'_, Head> {
         Box::pin(self.end())
+    }
+
+    fn renew<'a>(
+        &'a self,
+        replica: &'a str,
+        term: Duration,
+        asked: &'a Asked,
+    ) -> Answer<'a, Renewed<Change>> {
+        Box::pin(self.renewed(replica, term, asked))
+    }
+
+    fn changed<'a>(&'a self, after: &'a Position, limit: Duration) -> Answer<'a, ()> {
+        Box::pin(self.wait_for_change(after, limit))
+    }
+
+    fn leave<'a>(&'a self, replica: &'a str) -> Answer<'a, ()> {
+        Box::pin(self.gone(replica))
+    }
+
+    fn confirm<'a>(&'a self, confirmation: Confirmation<'a>) -> Answer<'a, bool> {
+        Box::pin(self.has_spread(confirmation))
     }
 }

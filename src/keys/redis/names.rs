@@ -93,9 +93,19 @@ impl Names {
         format!("{}due", self.base)
     }
 
-    /// The audit chain's end, the chain itself, and whose turn it is to add to it.
-    pub(super) fn chain(&self) -> [String; 3] {
-        ["head", "audit", "turn"].map(|name| format!("{}{name}", self.base))
+    /// The audit chain's end, the chain itself, whose turn it is to add to it, and the change log.
+    pub(super) fn chain(&self) -> [String; 4] {
+        ["head", "audit", "turn", "changes"].map(|name| format!("{}{name}", self.base))
+    }
+
+    /// The change log, how far each process has come in it, and what the store is called.
+    pub(super) fn log(&self) -> [String; 3] {
+        ["changes", "replicas", "store"].map(|name| format!("{}{name}", self.base))
+    }
+
+    /// Written only so that there is something to be copied.
+    pub(super) fn copied(&self) -> String {
+        format!("{}copied", self.base)
     }
 }
 

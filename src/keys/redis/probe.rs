@@ -10,7 +10,8 @@ use ::redis::pipe;
 use super::super::audit::{Action, Actor, Event};
 use super::super::block::{Block, Subject};
 use super::super::errand::{State, Task};
-use super::super::store::{Admission, Amendment, Ending, StoreError, Use};
+use super::super::lease::{Follower, Moment, Renewed, Whom};
+use super::super::store::{Admission, Amendment, Confirmation, Ending, StoreError, Use};
 use super::super::{AddressFamily, Issuer, KeyHash, KeyRecord, Policy, Query, Revocation, RevokedBy};
 use super::RedisStore;
 use super::chain::Chain;
@@ -30,7 +31,8 @@ impl RedisStore {
     pub(super) async fn try_everything(&self) -> Result<(), StoreError> {
         let (now, hash) = (SystemTime::now(), KeyHash::from(rand::random::<[u8; 32]>()));
         let names = self.names.apart(&format!("probe:{hash}"));
-        let store = Self { link: Arc::clone(&self.link), names, chain: Chain::new() };
+        let (link, log) = (Arc::clone(&self.link), Arc::clone(&self.log));
+        let store = Self { link, names, chain: Chain::new(), log };
         let event = Event::new(now, &Actor::gateway(), Action::KeyLearned);
         let trial = Trial { store, record: record(hash), event, now };
         let tried = trial.run().await;
@@ -44,7 +46,8 @@ impl Trial {
             && self.lists_a_key().await?
             && self.ends_a_key().await?
             && self.keeps_a_block().await?
-            && self.keeps_the_chain().await?;
+            && self.keeps_the_chain().await?
+            && self.keeps_the_log().await?;
         let wrong = || StoreError::Refused("it does not keep what is written to it".to_owned());
         if kept { Ok(()) } else { Err(wrong()) }
     }
@@ -78,7 +81,7 @@ impl Trial {
         let Self { store, record, event, now } = self;
         let revocation = &Revocation::new(*now, RevokedBy::Operator);
         let ending = Ending { instance: INSTANCE, id: &record.id, revocation, tell: true, event };
-        let hashes = store.bury(ending).await?;
+        let hashes = store.bury(ending).await?.hashes;
         let errands = store.claim(*now, *now, 1).await?;
         for errand in &errands {
             store.note(errand, &errand.again(*now, "")).await?;
@@ -97,7 +100,8 @@ impl Trial {
         store.refuse(&block(subject.clone(), None), event).await?;
         store.refuse(&block(Subject::Session([0; 32]), Some(*now)), event).await?;
         let blocks = store.all_blocks(*now).await?;
-        Ok(blocks.len() == 1 && store.accept(INSTANCE, &subject, event).await?)
+        let is_blocked = store.refuses(INSTANCE, &subject).await?;
+        Ok(blocks.len() == 1 && is_blocked && store.accept(INSTANCE, &subject, event).await?)
     }
 
     async fn keeps_the_chain(&self) -> Result<bool, StoreError> {
@@ -106,10 +110,33 @@ impl Trial {
         Ok(links.last().is_some_and(|link| link.hash == end.hash))
     }
 
+    async fn keeps_the_log(&self) -> Result<bool, StoreError> {
+        let Self { store, event, .. } = self;
+        let (replica, term, moment) = ("probe", Duration::from_millis(20), Moment::now());
+        let mut follower = Follower::new(term);
+        let asked = follower.ask(moment);
+        let joined = store.renewed(replica, term, &asked).await?;
+        let heard = follower.hear(asked, joined);
+        let _ = follower.applied(heard);
+        let subject = Subject::User(String::new());
+        let block = Block { instance: INSTANCE.to_owned(), subject, at: self.now, until: None, why: None };
+        let position = &store.refuse(&block, event).await?;
+        let before = follower.ask(moment);
+        store.wait_for_change(&before.position.clone().unwrap_or_default(), Duration::from_millis(1)).await?;
+        let renewed = store.renewed(replica, term, &before).await?;
+        let one = matches!(&renewed, Renewed::Follows { entries, .. } if entries.len() == 1);
+        // It has not said so yet: its lease is waited for, and then it itself no more.
+        let (appended, whom, copies) = (Moment::now(), Whom::Key, 0);
+        let confirmation = Confirmation { position, appended, following_since: None, term, whom, copies };
+        let confirmed = store.has_spread(confirmation).await?;
+        store.gone(replica).await?;
+        Ok(one && confirmed)
+    }
+
     async fn clean_up(&self) -> Result<(), StoreError> {
         let (names, record) = (&self.store.names, &self.record);
         let mut pipeline = pipe();
-        pipeline.cmd("DEL").arg(&names.chain());
+        pipeline.cmd("DEL").arg(&names.chain()).arg(&names.log());
         pipeline.arg(names.key(INSTANCE, &record.hash)).arg(names.id(INSTANCE, &record.id));
         pipeline.arg(names.usage(INSTANCE, &record.hash)).arg(names.days(INSTANCE, &record.hash));
         pipeline.arg(names.list()).arg(names.list_of(&record.user_id)).arg(names.good());

@@ -4,13 +4,14 @@ use ::redis::{Value, from_redis_value, pipe};
 
 use super::super::errand::Task;
 use super::super::query::{PORTION, listed_at, searched};
-use super::super::store::{Admission, Amended, Amendment, Ending, Learned, StoreError, millis};
+use super::super::store::{Admission, Amended, Amendment, Ending, Learned, Revoked, StoreError, millis};
 use super::super::{KeyHash, KeyRecord};
 use super::RedisStore;
 use super::chain::{Change, Outcome, change};
 use super::fields::{self, Fields};
 use super::listing::{Mark, place};
 use super::names::owner;
+use super::news::News;
 
 const LEARN: &str = change!("learn.lua");
 const REVOKE: &str = change!("mark.lua", "revoke.lua");
@@ -63,7 +64,9 @@ impl RedisStore {
             self.names.good(),
         ];
         let at = listed_at(record, terms.event.at);
+        let news = News::Written { instance: instance.to_owned(), hash: hash.to_string() };
         let change = Change::new(terms.event, LEARN, names)
+            .told(&news)?
             .with(hash.to_string())
             .with(owner(instance, &record.user_id))
             .with(terms.most.map(|most| most.to_string()).unwrap_or_default())
@@ -72,7 +75,7 @@ impl RedisStore {
             .with(searched(record))
             .with(fields::write(record)?)
             .with(fields::write_listed(at));
-        let Outcome { word, list, text } = self.commit(change).await?;
+        let Outcome { word, list, text, .. } = self.commit(change).await?;
         match word.as_str() {
             "written" => Ok(Learned::Written),
             "revoked" => Ok(Learned::Revoked),
@@ -81,7 +84,7 @@ impl RedisStore {
         }
     }
 
-    pub(super) async fn bury(&self, ending: Ending<'_>) -> Result<Vec<KeyHash>, StoreError> {
+    pub(super) async fn bury(&self, ending: Ending<'_>) -> Result<Revoked, StoreError> {
         let Ending { instance, id, revocation, tell, event } = ending;
         let index = self.names.id(instance, id);
         let names = vec![
@@ -93,14 +96,15 @@ impl RedisStore {
         ];
         let due = if tell { millis(revocation.at).to_string() } else { String::new() };
         let change = Change::new(event, REVOKE, names)
+            .told(&News::revoked(instance, id, revocation))?
             .with(self.names.keys_of(instance))
             .with(owner(instance, ""))
             .with(due)
             .with(instance)
             .with(id)
             .with(fields::write_revocation(revocation));
-        let hashes = self.commit(change).await?.list;
-        read_hashes(&index, &hashes)
+        let Outcome { list, position, .. } = self.commit(change).await?;
+        Ok(Revoked { hashes: read_hashes(&index, &list)?, position })
     }
 
     /// A policy is compared by its meaning, and then set by its text, so that nobody can have changed it since.
@@ -109,7 +113,9 @@ impl RedisStore {
         let (mut expected, text, mark) = (fields::policy_text(from)?, fields::policy_text(to)?, Mark::of(to));
         for _ in 0..AMEND_TRIES {
             let names = vec![self.names.key(instance, hash), self.names.list()];
+            let news = News::Written { instance: instance.to_owned(), hash: hash.to_string() };
             let change = Change::new(event, AMEND, names)
+                .told(&news)?
                 .with(&expected)
                 .with(&text)
                 .with(hash.to_string())

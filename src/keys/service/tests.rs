@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 
 use super::*;
 use crate::keys::record::tests::record;
-use crate::keys::{Answer, OwnerRefusal, RedisUrl, RevokedBy, StoreSettings, Use};
+use crate::keys::{Answer, OwnerRefusal, RedisUrl, Revoked, RevokedBy, StoreSettings, Use};
 
 const OPEN: usize = 1_000;
 
@@ -73,7 +73,7 @@ impl KeyStore for Double {
         })
     }
 
-    fn revoke<'a>(&'a self, ending: Ending<'a>) -> Answer<'a, Vec<KeyHash>> {
+    fn revoke<'a>(&'a self, ending: Ending<'a>) -> Answer<'a, Revoked> {
         Box::pin(async move {
             self.failing()?;
             self.buried.lock().expect("lock").push(ending.id.to_owned());
@@ -83,8 +83,12 @@ impl KeyStore for Double {
                 record.revoked = Some(ending.revocation.clone());
                 record.hash
             };
-            Ok(found.map(revoke).collect())
+            Ok(Revoked { hashes: found.map(revoke).collect(), position: Position::default() })
         })
+    }
+
+    fn is_blocked<'a>(&'a self, _: &'a str, _: &'a Subject) -> Answer<'a, bool> {
+        Box::pin(ready(self.failing().map(|()| false)))
     }
 
     fn note_used<'a>(&'a self, _: &'a str, _: &'a [Use]) -> Answer<'a, ()> {
@@ -109,15 +113,20 @@ fn keys(store: &Arc<Double>, cache_for: Duration) -> Arc<Keys> {
         },
         cache_entries: 100,
         cache_for,
+        lease_for: Duration::ZERO,
+        serve_stale_for: Duration::ZERO,
+        copies: 0,
         usage_interval: Duration::ZERO,
     };
     let metrics = Arc::new(Metrics::new().expect("metrics"));
-    Arc::new(Keys::new("home".into(), &settings, Arc::clone(store) as Arc<dyn KeyStore>, metrics))
+    let store = Arc::clone(store) as Arc<dyn KeyStore>;
+    Arc::new(Keys::new("home".into(), &settings, Trust::full(), store, metrics))
 }
 
 async fn revoke(keys: &Keys) -> Result<usize, StoreError> {
     let revocation = Revocation::new(SystemTime::now(), RevokedBy::Operator);
-    keys.revoke(Revoke { id: "id of a", revocation, tell: false, actor: &Actor::gateway() }).await
+    let revoke = Revoke { id: "id of a", revocation, tell: false, actor: &Actor::gateway() };
+    keys.revoke(revoke).await.map(|ended| ended.keys)
 }
 
 async fn learn(keys: &Keys, record: KeyRecord) -> Result<Learned, StoreError> {
@@ -140,17 +149,11 @@ async fn revoked_key_is_refused_while_its_load_is_in_flight() {
         async move { keys.verdict(&hash, never_adopt).await }
     });
     store.reading.acquire().await.expect("reading").forget();
-    let revoking = tokio::spawn({
-        let keys = Arc::clone(&keys);
-        async move { revoke(&keys).await }
-    });
-    while store.buried.lock().expect("lock").is_empty() {
-        tokio::task::yield_now().await;
-    }
-    assert!(!revoking.is_finished(), "the load that read \"active\" is not over yet");
+    revoke(&keys).await.expect("revoked");
+    assert!(!loading.is_finished(), "the load that read \"active\" is not over, and is not waited for");
     store.gate.add_permits(OPEN);
-    loading.await.expect("task").expect("a verdict");
-    revoking.await.expect("task").expect("revoked");
+    let verdict = loading.await.expect("task").expect("a verdict");
+    assert!(matches!(verdict, Verdict::Revoked), "{verdict:?}");
     let verdict = keys.verdict(&hash, never_adopt).await.expect("a verdict");
     assert!(matches!(verdict, Verdict::Revoked), "{verdict:?}");
     assert_eq!(store.finds(), 1, "the tombstone answers without the store");

@@ -4,8 +4,10 @@ use std::future::ready;
 use std::time::Duration;
 
 use super::*;
+use crate::keys::block::Subject;
+use crate::keys::lease::Position;
 use crate::keys::record::tests::record;
-use crate::keys::{Admission, Answer, Ending, KeyRecord, Learned};
+use crate::keys::{Admission, Answer, Ending, KeyRecord, Learned, Revoked};
 
 /// Takes notes, or refuses to.
 #[derive(Default)]
@@ -34,8 +36,11 @@ impl KeyStore for Notes {
     fn learn<'a>(&'a self, _: &'a KeyRecord, _: Admission<'a>) -> Answer<'a, Learned> {
         Box::pin(ready(Ok(Learned::Written)))
     }
-    fn revoke<'a>(&'a self, _: Ending<'a>) -> Answer<'a, Vec<KeyHash>> {
-        Box::pin(ready(Ok(Vec::new())))
+    fn revoke<'a>(&'a self, _: Ending<'a>) -> Answer<'a, Revoked> {
+        Box::pin(ready(Ok(Revoked { hashes: Vec::new(), position: Position::default() })))
+    }
+    fn is_blocked<'a>(&'a self, _: &'a str, _: &'a Subject) -> Answer<'a, bool> {
+        Box::pin(ready(Ok(false)))
     }
     fn note_used<'a>(&'a self, _: &'a str, uses: &'a [Use]) -> Answer<'a, ()> {
         let answer = self.answer();

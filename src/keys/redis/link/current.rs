@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::dial::Connection;
 use crate::keys::Address;
+use crate::keys::lease::Moment;
 
 /// The connection that is in use, if there is one.
 #[derive(Default)]
@@ -17,6 +18,7 @@ struct Slot {
     connection: Option<Arc<Connection>>,
     generation: u64,
     made: Option<Instant>,
+    since: Option<Moment>,
     looked: Option<Instant>,
     /// To the node to which the slot is moving.
     beside: Option<Arc<Connection>>,
@@ -50,8 +52,13 @@ impl Current {
         let (connection, now, mut slot) = (Arc::new(connection), Instant::now(), self.lock());
         slot.generation += 1;
         slot.connection = Some(Arc::clone(&connection));
-        (slot.made, slot.looked) = (Some(now), Some(now));
+        (slot.made, slot.looked, slot.since) = (Some(now), Some(now), Some(Moment::now()));
         Lent { connection, generation: slot.generation, age: Age::New }
+    }
+
+    /// When the connection was made that is in use, or was last.
+    pub(super) fn since(&self) -> Option<Moment> {
+        self.lock().since
     }
 
     /// Lets go of a connection, unless another has taken its place.

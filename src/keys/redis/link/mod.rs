@@ -26,6 +26,7 @@ use self::dial::Connection;
 use self::target::{Found, Target, named_node};
 use self::trouble::{Trouble, explain, first_error, is_broken, is_elsewhere};
 use self::visit::Gate;
+use crate::keys::lease::Moment;
 use crate::keys::{Address, Servers, StoreError};
 use crate::observe::Metrics;
 
@@ -90,6 +91,12 @@ impl Link {
         let connecting = Arc::new(tokio::sync::Mutex::new(attempts));
         let (current, attempts) = (Arc::default(), Arc::default());
         Self { target, timeout, patience, runtime, current, connecting, attempts, gate }
+    }
+
+    /// When the connection was made that is in use, or was last: only since then is it certain which server
+    /// answers.
+    pub(super) fn since(&self) -> Moment {
+        self.current.since().unwrap_or_else(Moment::now)
     }
 
     /// Sends commands in one go and reads their answers. A connection that turns out to be broken is

@@ -63,7 +63,7 @@ impl Gate {
             StoreError::Timeout => "timeout",
             StoreError::Unreachable(_) => "unreachable",
             StoreError::Refused(_) | StoreError::Unusable(_) | StoreError::InUse(_) => "refused",
-            StoreError::Corrupt(_) => "unreadable",
+            StoreError::Corrupt(_) | StoreError::Lost => "unreadable",
         };
         self.failures.with_label_values(&[kind]).inc();
     }

@@ -1,7 +1,7 @@
 -- KEYS: record, list of all. ARGV: the policy's text as it is thought to be, and as it is to be; the key's hash,
 -- its instance, and its mark from then on. No text is an empty policy.
-local record, all = KEYS[4], KEYS[5]
-local from, to, key, instance, new = unpack(ARGV, 7, 11)
+local record, all = KEYS[5], KEYS[6]
+local from, to, key, instance, new = unpack(ARGV, 8, 12)
 if repeated() then
   return answer('done')
 end

@@ -6,5 +6,5 @@ if stale() then
   return answer('stale')
 end
 append()
-redis.call('HSET', KEYS[4], ARGV[7], ARGV[8])
+redis.call('HSET', KEYS[5], ARGV[8], ARGV[9])
 return answer('done')

@@ -2,8 +2,8 @@
 -- hash, its owner among those numbers, how many good keys the owner may have, its place, its mark in the list of
 -- all and what is searched, then the record's fields. A record that is there stays. A tombstone wins over what is
 -- written.
-local record, index, usage, all, user, good = unpack(KEYS, 4, 9)
-local key, owner, most, place, mark, searched = unpack(ARGV, 7, 12)
+local record, index, usage, all, user, good = unpack(KEYS, 5, 10)
+local key, owner, most, place, mark, searched = unpack(ARGV, 8, 13)
 local ENDED = { 'revoked_at', 'revoked_by', 'revoked_who', 'revoked_why' }
 
 local function copy_end(from, to)
@@ -18,7 +18,7 @@ end
 
 if repeated() then
   local given = {}
-  for i = 13, #ARGV, 2 do
+  for i = 14, #ARGV, 2 do
     given[ARGV[i]] = true
   end
   local buried = redis.call('HEXISTS', record, 'revoked_at') == 1 and not given.revoked_at
@@ -34,7 +34,7 @@ if stale() then
   return answer('stale')
 end
 append()
-redis.call('HSET', record, unpack(ARGV, 13))
+redis.call('HSET', record, unpack(ARGV, 14))
 redis.call('HSET', index, key, '')
 redis.call('ZADD', user, 0, place)
 local buried = redis.call('HEXISTS', index, 'revoked_at') == 1

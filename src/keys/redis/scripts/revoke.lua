@@ -1,8 +1,8 @@
 -- KEYS: index by id, numbers of good keys, list of all, errand, errands that are due. ARGV: what the names of records begin
 -- with, and what owners among those numbers begin with; when an instance is to be told, or nothing; instance and
 -- id, for the errand; then the revocation's fields. The first revocation of each record stays.
-local index, good, all, errand, due = unpack(KEYS, 4, 8)
-local records, owners, tell, instance, id = unpack(ARGV, 7, 11)
+local index, good, all, errand, due = unpack(KEYS, 5, 9)
+local records, owners, tell, instance, id = unpack(ARGV, 8, 12)
 
 local keys = {}
 for _, field in ipairs(redis.call('HKEYS', index)) do
@@ -34,12 +34,12 @@ end
 if stale() then
   return answer('stale')
 end
-append()
+append(table.concat(keys, ' '))
 if first then
-  redis.call('HSET', index, unpack(ARGV, 12))
+  redis.call('HSET', index, unpack(ARGV, 13))
 end
 for _, record in ipairs(open) do
-  redis.call('HSET', record[1], unpack(ARGV, 12))
+  redis.call('HSET', record[1], unpack(ARGV, 13))
   mark(all, record[1], record[3], instance, 'r')
   local owner = owners .. (record[2] or '')
   if redis.call('HINCRBY', good, owner, -1) <= 0 then

@@ -2,12 +2,12 @@
 if repeated() then
   return answer('done')
 end
-if redis.call('HEXISTS', KEYS[4], ARGV[7]) == 0 then
+if redis.call('HEXISTS', KEYS[5], ARGV[8]) == 0 then
   return answer('missing')
 end
 if stale() then
   return answer('stale')
 end
 append()
-redis.call('HDEL', KEYS[4], ARGV[7])
+redis.call('HDEL', KEYS[5], ARGV[8])
 return answer('done')

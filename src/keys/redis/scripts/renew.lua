@@ -1,0 +1,48 @@
+-- Tells how far a process has come in the change log, and what came after that. Whoever asks is listed from
+-- then on, so that others wait for it.
+-- KEYS: change log, replicas, the store's name. ARGV: the process; how long its leases are, in milliseconds; a
+-- number that no earlier call had; the id and the call of the entry up to which all is applied (no id: it begins
+-- to follow); the name of the store that it followed at first, or nothing; a new name for the store; how many
+-- entries at most.
+local log, replicas, store = unpack(KEYS)
+local replica, term, number, id, call, known, name, most = unpack(ARGV)
+
+local function come_to(place)
+  redis.call('HSET', replicas, replica, place .. ' ' .. term .. ' ' .. number)
+end
+
+if id == '' then
+  redis.call('SET', store, name, 'NX')
+  local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
+  come_to(last and last[1] or '0-0')
+  return { 'joined', redis.call('GET', store), last and (last[1] .. ' ' .. last[2][2]) or '0-0 ', {} }
+end
+
+local entries
+if id == '0-0' then
+  -- Nothing in the log could show that it is the same.
+  if (redis.call('GET', store) or '') ~= known then
+    return { 'lost', '', '', {} }
+  end
+  entries = redis.call('XRANGE', log, '-', '+', 'COUNT', most)
+else
+  entries = redis.call('XRANGE', log, id, '+', 'COUNT', most + 1)
+  local held = table.remove(entries, 1)
+  if not held or held[1] ~= id or held[2][2] ~= call then
+    local oldest = redis.call('XRANGE', log, '-', '+', 'COUNT', 1)[1]
+    local function parts(place)
+      local millis, number = string.match(place, '^(%d+)-(%d+)$')
+      return tonumber(millis), tonumber(number)
+    end
+    local millis, number = parts(id)
+    local first, its = 0, 0
+    if oldest then
+      first, its = parts(oldest[1])
+    end
+    local trimmed = first > millis or (first == millis and its > number)
+    return { trimmed and 'trimmed' or 'lost', '', '', {} }
+  end
+end
+come_to(id)
+local more = #entries == tonumber(most)
+return { more and 'more' or 'follows', '', '', entries }

@@ -1,0 +1,36 @@
+//! How far gateways that share a key store keep up with each other.
+
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Registry, Result};
+
+use super::{counter, counters, gauge};
+
+/// The metrics of a shared key store.
+#[derive(Debug)]
+pub struct Sharing {
+    /// `lease_valid`: 1 while what is remembered of keys may be used.
+    pub lease_valid: IntGauge,
+    /// `stale_verdicts_total`: keys judged by what was remembered though it could not be confirmed, because
+    /// `cache.serve_stale_for` allows it.
+    pub stale_verdicts: IntCounter,
+    /// `confirmations_total{outcome}`: changes that every gateway was to feel: `confirmed`, `unconfirmed`.
+    pub confirmations: IntCounterVec,
+}
+
+impl Sharing {
+    pub(super) fn register(r: &Registry) -> Result<Self> {
+        Ok(Self {
+            lease_valid: gauge(r, "lease_valid", "1 while what is remembered of keys may be used")?,
+            stale_verdicts: counter(
+                r,
+                "stale_verdicts_total",
+                "Keys judged by what was remembered, unconfirmed",
+            )?,
+            confirmations: counters(
+                r,
+                "confirmations_total",
+                "Revocations and blocks that every gateway was to feel",
+                &["outcome"],
+            )?,
+        })
+    }
+}
