@@ -53,7 +53,7 @@ fn verifier(folder: &std::path::Path, runtime: &tokio::runtime::Runtime) -> Veri
         lease_for: Duration::from_secs(1),
         serve_stale_for: Duration::ZERO,
         copies: 0,
-        place: keys::Place::of(&[]),
+        site: keys::Site::of(&[]),
         usage_interval: Duration::from_secs(2),
     };
     let metrics = Arc::new(Metrics::new().expect("metrics"));

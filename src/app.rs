@@ -14,7 +14,7 @@ use crate::api::{self, Admin, Check, Door, Health};
 use crate::auth::LimitState;
 use crate::config::Config;
 use crate::gateway::{Gateway, Plan, run_errands};
-use crate::keys::{Keyring, Ledger, StoreSettings, Usage};
+use crate::keys::{Concern, Keyring, Ledger, StoreError, StoreSettings, Usage};
 use crate::observe::{Metrics, Observer};
 use crate::{keys, observe, server, upstream};
 
@@ -75,7 +75,9 @@ struct Parts {
 impl Parts {
     async fn new(config: &Config) -> anyhow::Result<Self> {
         let metrics = Arc::new(Metrics::new().context("cannot register the metrics")?);
-        let store = keys::open(&config.keys.store).await.context("cannot open the key store")?;
+        let store =
+            keys::open_measured(&config.keys.store, &metrics).await.context("cannot open the key store")?;
+        refuse_what_forgets(&*store).await?;
         let keyring = Arc::new(Keyring::new(config.keys.clone(), Arc::clone(&store), Arc::clone(&metrics)));
         let counted = Arc::new(LimitState::new(&metrics));
         let plan = Plan::new(&config.gateway, &counted, &keyring);
@@ -277,6 +279,24 @@ fn announce(listeners: &[server::ListenerSettings], gateway: &server::Running, a
     for address in admin.addresses() {
         tracing::info!(%address, listener = "admin", "listening");
     }
+}
+
+/// A store that loses revocations by itself, or can never be used, is no store; one that does not answer may
+/// be there later.
+async fn refuse_what_forgets(store: &dyn Ledger) -> anyhow::Result<()> {
+    match store.survey().await {
+        Ok(concerns) => {
+            for concern in concerns {
+                match concern {
+                    Concern::Forgets(why) => anyhow::bail!("the key store must not be used: {why}"),
+                    Concern::Note(why) => tracing::warn!("the key store: {why}"),
+                }
+            }
+        }
+        Err(error @ StoreError::Unusable(_)) => return Err(error.into()),
+        Err(error) => tracing::warn!(%error, "the key store does not answer yet"),
+    }
+    Ok(())
 }
 
 /// What `/readyz` asks: the store, and each instance.

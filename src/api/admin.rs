@@ -148,7 +148,7 @@ mod tests {
             lease_for: Duration::from_secs(1),
             serve_stale_for: Duration::ZERO,
             copies: 0,
-            place: crate::keys::Place::of(&[]),
+            site: crate::keys::Site::of(&[]),
             usage_interval: Duration::from_secs(2),
         };
         let folder = tempfile::tempdir().expect("a folder");

@@ -11,7 +11,7 @@ use super::report::{Mark, Report};
 use super::serve::SourceArgs;
 use crate::config::Config;
 use crate::gateway;
-use crate::keys::{self, StoreError, StoreSettings};
+use crate::keys::{self, Concern, StoreError, StoreSettings};
 use crate::server::{self, Standing};
 use crate::upstream::{Probe, probe};
 
@@ -101,14 +101,23 @@ async fn ask(config: &Config, report: &mut Report) {
 async fn store(settings: &StoreSettings, report: &mut Report) {
     let (part, what) = match settings {
         StoreSettings::Embedded { path } => ("store", format!("embedded, {}", path.display())),
-        StoreSettings::Redis { url, .. } => ("store", format!("Redis, {url}")),
+        StoreSettings::Redis { servers, .. } => ("store", format!("Redis, {servers}")),
     };
-    let probed = match keys::open(settings).await {
-        Ok(store) => store.probe().await,
-        Err(error) => Err(error),
+    let probed = async {
+        let store = keys::open(settings).await?;
+        store.probe().await?;
+        store.survey().await
     };
-    match probed {
-        Ok(()) => report.add(part, Mark::Ok, format!("{what}: wrote, read and deleted a record")),
+    match probed.await {
+        Ok(concerns) => {
+            report.add(part, Mark::Ok, format!("{what}: wrote, read and deleted a record"));
+            for concern in concerns {
+                match concern {
+                    Concern::Forgets(why) => report.add(part, Mark::Fail, why),
+                    Concern::Note(why) => report.add(part, Mark::Warn, why),
+                }
+            }
+        }
         Err(StoreError::InUse(_)) => {
             let text =
                 format!("{what}: in use by a running gateway, and not looked into; its /readyz tells more");

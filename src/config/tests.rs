@@ -20,12 +20,16 @@ fn folder() -> tempfile::TempDir {
         "workshop.previous.jwt_secret",
         "admin.token",
         "redis.password",
+        "sentinel.password",
     ] {
         std::fs::write(folder.path().join(name), SECRET).expect("a secret file");
     }
     let made =
         rcgen::generate_simple_self_signed(vec!["bins.example.com".to_owned()]).expect("a certificate");
-    std::fs::write(folder.path().join("fullchain.pem"), made.cert.pem()).expect("a chain");
+    for name in ["fullchain.pem", "redis-ca.pem", "redis-client.pem"] {
+        std::fs::write(folder.path().join(name), made.cert.pem()).expect("a certificate");
+    }
+    std::fs::write(folder.path().join("redis-client.key"), made.signing_key.serialize_pem()).expect("a key");
     std::fs::write(folder.path().join("privkey.pem"), made.signing_key.serialize_pem()).expect("a key");
     folder
 }
@@ -46,7 +50,13 @@ fn minimal() -> &'static str {
 fn the_example_and_the_samples_load() {
     let folder = folder();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for sample in ["gateway.example.yaml", "config/single.yaml", "config/redis.yaml"] {
+    for sample in [
+        "gateway.example.yaml",
+        "config/single.yaml",
+        "config/redis.yaml",
+        "config/sentinel.yaml",
+        "config/cluster.yaml",
+    ] {
         let yaml = std::fs::read_to_string(root.join(sample)).expect("a sample");
         let yaml = yaml.replace("/data/.jwt_secret", "jwt_secret");
         if let Err(problems) = load(folder.path(), &yaml, &[("JWT_SECRET", SECRET)]) {
@@ -62,7 +72,9 @@ fn the_example_names_every_key() {
     std::fs::write(&file, minimal()).expect("a configuration file");
     let example = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("gateway.example.yaml"))
         .expect("it");
-    for yaml in [minimal().to_owned(), format!("{}store: {{ kind: redis, url: redis://h }}\n", minimal())] {
+    let stores =
+        ["kind: embedded", "kind: redis, url: redis://h", "sentinels: [h], master: m", "cluster: [h]"];
+    for yaml in stores.map(|store| format!("{}store: {{ {store} }}\n", minimal())) {
         std::fs::write(&file, yaml).expect("a configuration file");
         let mut problems = Vec::new();
         let mut tree = parse_file(&file, &mut problems).expect("YAML");
@@ -183,5 +195,46 @@ fn no_bytes_make_the_loader_panic() {
         }
         std::fs::write(&file, text).expect("a file");
         let _ = Config::load(Sources { file: Some(file.clone()), ..Sources::default() });
+    }
+}
+
+#[test]
+fn what_does_not_go_together_in_a_redis_store_is_refused_where_it_stands() {
+    let folder = folder();
+    std::fs::write(folder.path().join("empty.pem"), "nothing\n").expect("a file");
+    for (store, path, what) in [
+        ("url: redis://h, sentinels: [a], master: m", "store.sentinels", "says already where"),
+        ("sentinels: [a], master: m, cluster: [b]", "store.cluster", "says already where"),
+        ("kind: redis", "store.url", "needs a URL"),
+        ("sentinels: [a]", "store.master", "none is named"),
+        ("sentinels: [a], master: 'my master'", "store.master", "name of a master"),
+        ("sentinels: [], master: m", "store.sentinels", "no server is named"),
+        ("sentinels: [a, 'redis://b'], master: m", "store.sentinels[1]", "not a server's address"),
+        ("cluster: ['u:p@b:1']", "store.cluster[0]", "(not shown)"),
+        ("url: redis://h, master: m", "store.master", "belongs to sentinels"),
+        ("cluster: [a], sentinel_user: u", "store.sentinel_user", "belongs to sentinels"),
+        ("url: redis://h, user: u", "store.user", "stands in the URL"),
+        ("url: redis://h, database: 1", "store.database", "stands in the URL"),
+        ("cluster: [a], database: 1", "store.database", "no databases"),
+        ("sentinels: [a], master: m, database: x", "store.database", "whole number"),
+        ("url: redis://h, tls: true", "store.tls", "URL says"),
+        ("url: redis://h, ca_file: redis-ca.pem", "store.ca_file", "without"),
+        ("cluster: [a], tls: false, ca_file: redis-ca.pem", "store.ca_file", "without"),
+        ("cluster: [a], ca_file: missing.pem", "store.ca_file", "no such file"),
+        ("cluster: [a], ca_file: empty.pem", "store.ca_file", "no certificate"),
+        ("url: rediss://h, ca_file: redis-ca.pem, key: redis-client.key", "store.key", "store.certificate"),
+        (
+            "cluster: [a], ca_file: redis-ca.pem, certificate: redis-client.pem, key: empty.pem",
+            "store.certificate",
+            "no private key",
+        ),
+        ("kind: embedded, cluster: [a]", "store.cluster", "store is embedded"),
+        ("url: 'rediss://h#insecure'", "store.url", "not a Redis URL"),
+    ] {
+        let yaml = format!("store: {{ {store} }}\n{}", minimal());
+        let Err(problems) = load(folder.path(), &yaml, &[]) else { panic!("{store} is accepted") };
+        let said = problems.to_string();
+        assert!(said.contains("gateway.yaml:1") && said.contains(&format!("{path}: ")), "{store}:\n{said}");
+        assert!(said.contains(what), "{store}:\n{said}");
     }
 }

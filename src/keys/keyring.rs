@@ -133,7 +133,7 @@ impl Keyring {
             StoreSettings::Redis { .. } => Lease::none(),
         });
         metrics.sharing.lease_valid.set(i64::from(lease.holds(Moment::now())));
-        let replica = format!("{:016x}@{}", rand::random::<u64>(), settings.place);
+        let replica = format!("{:016x}@{}", rand::random::<u64>(), settings.site);
         let (known, following) = (Mutex::default(), Following::default());
         let blocking = tokio::sync::Mutex::default();
         Self { settings, store, metrics, known, replica, lease, following, blocking }

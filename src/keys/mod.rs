@@ -19,6 +19,7 @@ mod query;
 mod rate;
 mod record;
 mod redis;
+mod servers;
 mod service;
 mod store;
 mod timestamp;
@@ -34,10 +35,11 @@ pub use policy::{Attempt, Breach, Policy, PolicyError};
 pub use query::{Cursor, KeyStanding, Page, Query};
 pub use rate::{Rate, RateError};
 pub use record::{ActiveKey, AddressFamily, Issuer, KeyRecord, Label, Revocation, RevokedBy};
+pub use servers::{Address, Login, Place, RedisTls, RedisUrl, Servers, TlsProblem};
 pub use service::{Ended, Keys, News, Revoke};
 pub use store::{
-    Admission, Amended, Amendment, Answer, Confirmation, Day, Ending, KeyStore, Learned, Ledger, Revoked,
-    StoreError, Use, open,
+    Admission, Amended, Amendment, Answer, Concern, Confirmation, Day, Ending, KeyStore, Learned, Ledger,
+    Revoked, StoreError, Use, open, open_measured,
 };
 pub use timestamp::{read as read_timestamp, write as write_timestamp};
 pub use token::{KeyHash, KeyShape, PREFIX, SHOWN_DIGITS, Token, holds_key};
@@ -49,9 +51,9 @@ use std::time::Duration;
 
 /// Where a gateway runs, as others that share its store know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place(String);
+pub struct Site(String);
 
-impl Place {
+impl Site {
     /// Of anything that tells places apart: the machine's name, addresses.
     #[must_use]
     pub fn of(parts: &[&str]) -> Self {
@@ -60,7 +62,7 @@ impl Place {
     }
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for Site {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
     }
@@ -83,7 +85,7 @@ pub struct Settings {
     pub serve_stale_for: Duration,
     /// Where this process runs, such that no two run in the same place at once: the one that runs there now
     /// takes the place of the one that did. Of this only a digest is kept.
-    pub place: Place,
+    pub site: Site,
     /// How many replicas of the shared store must have a revocation before it counts as done.
     pub copies: usize,
     /// How often the last use of keys is written.
@@ -98,91 +100,13 @@ pub enum StoreSettings {
         /// The file; made where it does not exist.
         path: PathBuf,
     },
-    /// A Redis server, which several gateways can share.
+    /// Redis, which several gateways can share.
     Redis {
-        /// `redis://` or `rediss://`, with user, password and database. A secret.
-        url: RedisUrl,
+        /// Where it is.
+        servers: Servers,
         /// What the names of all of the gateway's entries begin with.
         namespace: String,
         /// For connecting, and for each command.
         timeout: Duration,
     },
-}
-
-/// A Redis URL; it may hold a password, so `Debug` and `Display` show it without.
-#[derive(Clone)]
-pub struct RedisUrl(String);
-
-impl RedisUrl {
-    /// Takes any text; whether it is a usable URL is told when the store is opened.
-    #[must_use]
-    pub fn new(url: String) -> Self {
-        Self(url)
-    }
-
-    /// The URL with its password. Never log it.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Display for RedisUrl {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write_without_secrets(&self.0, f)
-    }
-}
-
-/// Only what cannot be a secret: the scheme, and what stands between the last `@` and the query.
-/// (A socket's URL has its password in the query.)
-fn write_without_secrets(url: &str, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-    let (scheme, rest) = match url.split_once("://") {
-        Some((scheme, rest)) => (Some(scheme), rest),
-        None => (None, url),
-    };
-    if let Some(scheme) = scheme.filter(|scheme| scheme.bytes().all(is_scheme_byte)) {
-        write!(f, "{scheme}://")?;
-    }
-    let shown = match rest.rsplit_once('@') {
-        Some((_, shown)) => {
-            f.write_str("***@")?;
-            shown
-        }
-        None => rest,
-    };
-    match shown.split_once('?') {
-        Some((shown, _)) => write!(f, "{shown}?***"),
-        None => f.write_str(shown),
-    }
-}
-
-fn is_scheme_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.')
-}
-
-impl std::fmt::Debug for RedisUrl {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        std::fmt::Display::fmt(self, f)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_redis_url_is_shown_without_its_password() {
-        for (url, shown) in [
-            ("redis://ann:s3cret@db.example:6379/2", "redis://***@db.example:6379/2"),
-            ("rediss://:s3@cret@db.example", "rediss://***@db.example"),
-            ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
-            ("redis+unix:///run/redis.sock?db=1&pass=s3cret", "redis+unix:///run/redis.sock?***"),
-            ("redis:/ann:s3cret@db.example", "***@db.example"),
-            ("ann:s3cret@db://x", "x"),
-        ] {
-            let url = RedisUrl::new(url.to_owned());
-            assert_eq!(url.to_string(), shown);
-            assert!(!format!("{url:?}").contains("cret"));
-        }
-    }
 }

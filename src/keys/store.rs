@@ -48,6 +48,11 @@ pub trait KeyStore: Send + Sync + 'static {
 
     /// Shows that all that the gateway needs works: signs in, writes, reads and deletes a record of its own.
     fn probe(&self) -> Answer<'_, ()>;
+
+    /// What should be known of how it is set up.
+    fn survey(&self) -> Answer<'_, Vec<Concern>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
 }
 
 /// What operators need of a store: everything in one place, and what was done to it.
@@ -115,6 +120,15 @@ pub trait Ledger: KeyStore {
 
     /// Waits until a change is felt by all who share the store. `false`: that cannot be known.
     fn confirm<'a>(&'a self, confirmation: Confirmation<'a>) -> Answer<'a, bool>;
+}
+
+/// Something about how the store is set up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Concern {
+    /// It forgets keys and revocations by itself: it must not be used so.
+    Forgets(String),
+    /// It works, but should be known.
+    Note(String),
 }
 
 /// On what terms a record is taken in.
@@ -270,10 +284,22 @@ pub enum StoreError {
 /// # Errors
 /// Where the embedded file or the Redis URL cannot be used.
 pub async fn open(settings: &StoreSettings) -> Result<Arc<dyn Ledger>, StoreError> {
+    let nobody_reads = Metrics::new().map_err(|error| StoreError::Unusable(error.to_string()))?;
+    open_measured(settings, &nobody_reads).await
+}
+
+/// The same, with metrics of how the store is reached.
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_measured(
+    settings: &StoreSettings,
+    metrics: &Metrics,
+) -> Result<Arc<dyn Ledger>, StoreError> {
     Ok(match settings {
         StoreSettings::Embedded { path } => Arc::new(Embedded::open(path).await?),
-        StoreSettings::Redis { url, namespace, timeout } => {
-            Arc::new(RedisStore::new(url, namespace, *timeout)?)
+        StoreSettings::Redis { servers, namespace, timeout } => {
+            Arc::new(RedisStore::new(servers, namespace, *timeout, metrics)?)
         }
     })
 }

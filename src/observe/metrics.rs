@@ -16,6 +16,7 @@ mod sharing;
 pub use sharing::Sharing;
 
 use super::Record;
+use super::store::StoreMetrics;
 
 const NAMESPACE: &str = "openbin_gateway";
 
@@ -54,6 +55,8 @@ pub struct Metrics {
     pub key_cache: IntCounterVec,
     /// `store_up`: 1 while the key store answers.
     pub store_up: IntGauge,
+    /// How the key store is reached.
+    pub store: StoreMetrics,
     /// How far gateways that share a store keep up with each other.
     pub sharing: Sharing,
     /// `revocations_total`.
@@ -117,6 +120,7 @@ impl Metrics {
                 &["outcome"],
             )?,
             store_up: gauge(r, "store_up", "1 while the key store answers")?,
+            store: StoreMetrics::new(r)?,
             sharing: Sharing::register(r)?,
             revocations: counter(r, "revocations_total", "Keys revoked")?,
             revocation_seconds: register(
@@ -203,11 +207,16 @@ fn counter(registry: &Registry, name: &str, help: &str) -> Result<IntCounter> {
     register(registry, IntCounter::with_opts(options(name, help))?)
 }
 
-fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec> {
+pub(super) fn counters(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> Result<IntCounterVec> {
     register(registry, IntCounterVec::new(options(name, help), labels)?)
 }
 
-fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge> {
+pub(super) fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge> {
     register(registry, IntGauge::with_opts(options(name, help))?)
 }
 
@@ -233,7 +242,13 @@ mod tests {
     /// The names of all metrics, also of those without a series yet.
     fn names() -> BTreeSet<String> {
         let metrics = Metrics::new().expect("metrics");
-        for vec in [&metrics.requests, &metrics.auth, &metrics.key_cache, &metrics.throttled] {
+        for vec in [
+            &metrics.requests,
+            &metrics.auth,
+            &metrics.key_cache,
+            &metrics.throttled,
+            &metrics.store.failures,
+        ] {
             let labels = vec.desc().first().map_or(0, |desc| desc.variable_labels.len());
             vec.with_label_values(&vec!["x"; labels]).inc();
         }

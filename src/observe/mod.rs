@@ -10,11 +10,13 @@ mod record;
 mod redact;
 mod series;
 mod sink;
+mod store;
 mod worker;
 
 pub use diagnostics::{DiagnosticsError, init_tracing};
 pub use metrics::Metrics;
 pub use record::{Credential, Outcome, Record};
+pub use store::StoreMetrics;
 pub use worker::{Observer, WorkerObserver};
 
 use std::path::PathBuf;

@@ -28,6 +28,8 @@ mod shutdown;
 mod stamping;
 mod startup;
 mod store_down;
+mod store_faults;
+mod store_states;
 mod streams;
 mod tokens;
 mod transfer;

@@ -143,8 +143,13 @@ impl Backend {
 }
 
 pub async fn redis(url: &str, timeout: Duration) -> Arc<dyn Ledger> {
-    let url = RedisUrl::new(url.to_owned());
-    open(&StoreSettings::Redis { url, namespace: "ns".to_owned(), timeout }).await.expect("a store")
+    let servers = RedisUrl::new(url.to_owned()).into();
+    open(&StoreSettings::Redis { servers, namespace: "ns".to_owned(), timeout }).await.expect("a store")
+}
+
+pub async fn store_at(place: Place, tls: Option<RedisTls>, timeout: Duration) -> Arc<dyn Ledger> {
+    let servers = Servers { place, tls };
+    open(&StoreSettings::Redis { servers, namespace: "ns".to_owned(), timeout }).await.expect("a store")
 }
 
 pub async fn raw<T: redis::FromRedisValue>(server: &RedisServer, command: &mut redis::Cmd) -> T {

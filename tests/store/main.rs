@@ -1,8 +1,16 @@
 //! What every key store must do: one suite, run against the embedded file and against a real Redis server;
 //! then what only one of them can get wrong.
 
-#[path = "../support/redis.rs"]
-mod redis_server;
+#[path = "../support/certificate.rs"]
+#[allow(dead_code)]
+mod certificate;
+#[path = "../support"]
+#[allow(dead_code)]
+mod support {
+    pub mod redis;
+    pub mod scripted;
+    pub mod sentinel;
+}
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,14 +19,17 @@ use std::time::{Duration, Instant, SystemTime};
 
 use openbin_gateway::keys::audit::{Action, Actor, Entry, Event, Head, Role};
 use openbin_gateway::keys::{
-    AddressFamily, Admission, Amended, Amendment, Day, Ending, Issuer, KeyHash, KeyRecord, Learned, Ledger,
-    Page, Policy, Query, RedisUrl, Revocation, RevokedBy, StoreError, StoreSettings, Use, open,
+    Address, AddressFamily, Admission, Amended, Amendment, Day, Ending, Issuer, KeyHash, KeyRecord, Learned,
+    Ledger, Login, Page, Place, Policy, Query, RedisTls, RedisUrl, Revocation, RevokedBy, Servers,
+    StoreError, StoreSettings, Use, open,
 };
 
-use backend::{Backend, Folder, raw, redis};
-use redis_server::RedisServer;
+use backend::{Backend, Folder, raw, redis, store_at};
+use support::redis::RedisServer;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// Two cores are shared with everything else that runs.
+const SLACK: Duration = Duration::from_millis(500);
 
 fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000 + seconds)
@@ -110,6 +121,18 @@ async fn chain(backend: &Backend) -> Result<Vec<Entry>, String> {
     if end == head { Ok(entries) } else { Err(format!("it ends at {}, not at {}", head.seq, end.seq)) }
 }
 
+/// Asks until there is an answer, which must come within a second: after silence, not everybody is let try.
+async fn until_it_answers<T, F: Future<Output = Result<T, StoreError>>>(mut ask: impl FnMut() -> F) -> T {
+    let since = Instant::now();
+    loop {
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(error) => assert!(since.elapsed() < Duration::from_secs(1) + SLACK, "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 mod backend;
 
 mod audit;
@@ -193,7 +216,10 @@ suite! {
         an_entry_that_was_taken_out_is_found;
 }
 
+mod cluster;
+mod doors;
 mod large;
 mod only_embedded;
 mod only_redis;
 mod proxy;
+mod sentinels;

@@ -17,6 +17,8 @@ pub mod recorder;
 pub mod redis;
 pub mod relay;
 pub mod response;
+pub mod scripted;
+pub mod sentinel;
 pub mod setup;
 pub mod store;
 pub mod wait;

@@ -1,4 +1,4 @@
-//! A `redis-server` process of a test's own: on a free port, nothing on disk, gone with the test.
+//! A `redis-server` process of a test's own: on a free port, in a folder of its own, gone with the test.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -51,7 +51,12 @@ impl RedisServer {
     /// Starts the server again, empty, on its port.
     pub fn restart(&mut self) {
         self.stop();
+        // A replica has what it was sent in a file, and would begin with it.
+        let folder = self.folder();
+        let _ = std::fs::remove_file(folder.join("dump.rdb"));
+        std::fs::create_dir_all(&folder).expect("a folder");
         let child = Command::new("redis-server")
+            .args([std::ffi::OsStr::new("--dir"), folder.as_os_str()])
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
             .args(["--save", "", "--appendonly", "no", "--loglevel", "warning"])
             .args(&self.arguments)
@@ -78,6 +83,10 @@ impl RedisServer {
         assert!(status.success());
     }
 
+    fn folder(&self) -> std::path::PathBuf {
+        std::env::temp_dir().join(format!("gateway-redis-{}-{}", std::process::id(), self.port))
+    }
+
     fn wait_until_it_answers(&mut self) {
         let began = Instant::now();
         while !answers(self.port) {
@@ -94,6 +103,7 @@ impl RedisServer {
 impl Drop for RedisServer {
     fn drop(&mut self) {
         self.stop();
+        let _ = std::fs::remove_dir_all(self.folder());
     }
 }
 

@@ -112,6 +112,13 @@ impl Setup {
         self
     }
 
+    /// Keeps keys in a Redis that is described by more than its URL: what stands under `store`.
+    pub fn in_servers(self, store: &str) -> Self {
+        let mut setup = self.in_redis("redis://replaced");
+        setup.store = Some(format!("{{ kind: redis, {store} }}"));
+        setup
+    }
+
     /// The token of the admin API, where it is not the gateway's own.
     pub fn admin_token(&self) -> Option<String> {
         self.admin.contains("token_file: admin.token").then(|| ADMIN_TOKEN.to_owned())

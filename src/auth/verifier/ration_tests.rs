@@ -28,7 +28,7 @@ impl Bench {
             lease_for: Duration::from_secs(1),
             serve_stale_for: Duration::ZERO,
             copies: 0,
-            place: keys::Place::of(&[]),
+            site: keys::Site::of(&[]),
             usage_interval: Duration::from_secs(2),
         };
         let metrics = Arc::new(Metrics::new().expect("metrics"));

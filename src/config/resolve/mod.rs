@@ -8,6 +8,7 @@ mod limits;
 mod listen;
 mod observe;
 mod secret;
+mod servers;
 mod store;
 
 use super::Config;

@@ -3,10 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::secret::secrets;
+use super::servers;
 use crate::config::read::{Field, Section};
-use crate::config::scalar::shown;
-use crate::keys::{Place, RedisUrl, Settings, StoreSettings};
+use crate::keys::{Settings, Site, StoreSettings};
 
 pub(super) fn keys(root: &Section<'_>) -> Option<Settings> {
     let section = root.field("store").section();
@@ -42,19 +41,19 @@ pub(super) fn keys(root: &Section<'_>) -> Option<Settings> {
         lease_for,
         serve_stale_for,
         copies,
-        place: place(root),
+        site: site(root),
         usage_interval,
     })
 }
 
 /// The machine, the folder of the configuration and the admin listener: two gateways cannot share all three.
-fn place(root: &Section<'_>) -> Place {
+fn site(root: &Section<'_>) -> Site {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let (machine, name) = (read("/etc/machine-id"), read("/proc/sys/kernel/hostname"));
     let address = root.field("admin").section().field("address");
     let base = &address.context.base;
     let folder = base.canonicalize().unwrap_or_else(|_| base.clone());
-    Place::of(&[&machine, &name, &folder.to_string_lossy(), address.text().unwrap_or_default()])
+    Site::of(&[&machine, &name, &folder.to_string_lossy(), address.text().unwrap_or_default()])
 }
 
 #[derive(Clone, Copy)]
@@ -65,15 +64,15 @@ enum Kind {
 
 fn store(section: Section<'_>) -> Option<StoreSettings> {
     let (path, url) = (section.field("path"), section.field("url"));
-    let redis_only = [section.field("url"), section.field("namespace"), section.field("timeout")]
-        .into_iter()
-        .chain([section.field("password_file"), section.field("password_env")])
-        .chain([section.field("lease"), section.field("revoke_wait_replicas")]);
-    let default = if url.given() && !path.given() { Kind::Redis } else { Kind::Embedded };
+    let redis_only =
+        servers::KEYS.into_iter().chain(["namespace", "timeout", "lease", "revoke_wait_replicas"]);
+    let places = [&url, &section.field("sentinels"), &section.field("cluster")];
+    let is_elsewhere = places.iter().any(|place| place.given()) && !path.given();
+    let default = if is_elsewhere { Kind::Redis } else { Kind::Embedded };
     let kind = section.field("kind").choice(&[("embedded", Kind::Embedded), ("redis", Kind::Redis)], default);
     let settings = match kind {
         Kind::Embedded => {
-            for field in redis_only.filter(Field::given) {
+            for field in redis_only.map(|key| section.field(key)).filter(Field::given) {
                 field.wrong(
                     "this belongs to a Redis store, and the store is embedded",
                     "set store.kind: redis",
@@ -116,134 +115,16 @@ pub(super) fn folder(path: &std::path::Path) -> PathBuf {
 }
 
 fn redis(section: &Section<'_>) -> Option<StoreSettings> {
-    let field = section.field("url");
-    let (file, variable) = (section.field("password_file"), section.field("password_env"));
-    let passwords = secrets(&file, &variable);
+    let servers = servers::servers(section);
     let namespace = section.field("namespace").parsed("1 to 64 letters, digits, -, _, : or .", namespace);
     let range = Duration::from_millis(10)..=Duration::from_secs(60);
     let timeout = section.field("timeout").duration(range, Duration::from_millis(250));
-    let Some(text) = field.text() else {
-        field.wrong("a Redis store needs a URL", "write it like redis://127.0.0.1:6379/0");
-        return None;
-    };
-    let Some(parts) = Parts::of(text) else {
-        field
-            .wrong("this is not a Redis URL", "write it like redis://127.0.0.1:6379/0, or rediss:// for TLS");
-        return None;
-    };
-    if parts.password.is_some() {
-        warn_of_exposure(&field);
-    }
-    let password = passwords.as_ref().and_then(|passwords| passwords.first());
-    if parts.password.is_some() && password.is_some() {
-        field.wrong("the URL holds a password, and there is another in a file", "keep one of the two");
-    }
-    let url = RedisUrl::new(parts.with(password.map(|password| password.as_str())));
     let namespace = namespace.unwrap_or_else(|| "openbin-gateway".to_owned());
-    Some(StoreSettings::Redis { url, namespace, timeout })
-}
-
-fn warn_of_exposure(field: &Field<'_>) {
-    use crate::config::Place;
-    match field.place() {
-        Place::Flag(_) => field.warn(
-            "everybody on this machine can read this password in the list of processes",
-            "set the URL by OPENBIN_GATEWAY__STORE__URL, or the password by store.password_file",
-        ),
-        Place::Line(..) | Place::File(_) | Place::Variable(_) | Place::Nowhere => {}
-    }
-}
-
-/// What of a Redis URL matters here; the rest is for the client library.
-struct Parts<'a> {
-    scheme: &'a str,
-    user: &'a str,
-    password: Option<&'a str>,
-    rest: &'a str,
-}
-
-impl<'a> Parts<'a> {
-    fn of(text: &'a str) -> Option<Self> {
-        let (scheme, rest) = text.split_once("://")?;
-        let end = rest.find('/').unwrap_or(rest.len());
-        let at = rest.get(..end)?.rfind('@');
-        let (user, password, rest) = match at {
-            Some(at) => {
-                let (user, rest) = (rest.get(..at)?, rest.get(at + 1..)?);
-                let (user, password) = user.split_once(':').map_or((user, None), |(u, p)| (u, Some(p)));
-                (user, password, rest)
-            }
-            None => ("", None, rest),
-        };
-        let known = matches!(scheme, "redis" | "rediss");
-        let host = rest.split(['/', '?']).next().unwrap_or_default();
-        (known && is_host_and_port(host) && shown(rest) != "(not shown)").then_some(Self {
-            scheme,
-            user,
-            password,
-            rest,
-        })
-    }
-
-    fn with(&self, password: Option<&str>) -> String {
-        let Self { scheme, user, rest, .. } = self;
-        match (password.map(percent_encoded), self.password) {
-            (Some(password), _) => format!("{scheme}://{user}:{password}@{rest}"),
-            (None, Some(password)) => format!("{scheme}://{user}:{password}@{rest}"),
-            (None, None) if user.is_empty() => format!("{scheme}://{rest}"),
-            (None, None) => format!("{scheme}://{user}@{rest}"),
-        }
-    }
-}
-
-fn is_host_and_port(text: &str) -> bool {
-    let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((host, rest)) => (host, rest.strip_prefix(':')),
-        None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
-    };
-    !host.is_empty()
-        && !host.contains(char::is_whitespace)
-        && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
+    Some(StoreSettings::Redis { servers: servers?, namespace, timeout })
 }
 
 fn namespace(text: &str) -> Option<String> {
     let fits = (1..=64).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b':' | b'.'));
     fits.then(|| text.to_owned())
-}
-
-/// RFC 3986 §2.1: everything but the unreserved characters.
-fn percent_encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
-            _ if byte.is_ascii_alphanumeric() => encoded.push(char::from(byte)),
-            _ => encoded.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    encoded
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_password_from_a_file_is_merged_into_the_url() {
-        let parts = Parts::of("rediss://gateway@redis.example:6379/2").expect("URL");
-        assert_eq!(parts.with(Some("p@s/s")), "rediss://gateway:p%40s%2Fs@redis.example:6379/2");
-        let parts = Parts::of("redis://[::1]:6379").expect("URL");
-        assert_eq!(parts.with(Some("x")), "redis://:x@[::1]:6379");
-        assert_eq!(parts.with(None), "redis://[::1]:6379");
-    }
-
-    #[test]
-    fn texts_that_are_no_redis_url_are_refused() {
-        for wrong in
-            ["", "redis://", "http://a", "127.0.0.1:6379", "redis://a:0", "redis://a b", "redis://:p@/0"]
-        {
-            assert!(Parts::of(wrong).is_none(), "{wrong}");
-        }
-    }
 }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use percent_encoding::percent_decode_str;
 use tokio_postgres::Config;
 
-use super::super::write_without_secrets;
+use super::super::servers::write_without_secrets;
 use super::ImportError;
 use super::tls::{Roots, Verification};
 

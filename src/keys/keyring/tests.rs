@@ -28,7 +28,7 @@ async fn bench(cache_for: Duration) -> Bench {
         lease_for,
         serve_stale_for,
         copies: 0,
-        place: crate::keys::Place::of(&[]),
+        site: crate::keys::Site::of(&[]),
         usage_interval,
     };
     let metrics = Arc::new(Metrics::new().expect("metrics"));

@@ -1,5 +1,8 @@
 //! How a key record looks in Redis: its fields, and its last use beside it. Reads strictly; what it cannot read
 //! is an error, never a key that nobody knows.
+//!
+//! Whose a key is never changes, so that part of a record is sealed: a check value over it and over the key. Where
+//! an answer was damaged on its way, or belongs to another key, nobody is taken for somebody else.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,6 +19,9 @@ pub(super) type Written = Vec<(&'static str, String)>;
 
 const REVOKED_AT: &str = "revoked_at";
 const REVOKED_BY: &str = "revoked_by";
+const SEAL: &str = "seal";
+/// Enough against accidents; whoever can write to the store could also write a seal.
+const SEAL_DIGITS: usize = 16;
 
 /// A record's fields. What is not known has no field.
 pub(super) fn write(record: &KeyRecord) -> Result<Written, StoreError> {
@@ -33,6 +39,7 @@ pub(super) fn write(record: &KeyRecord) -> Result<Written, StoreError> {
         ("last_used_at", time(record.last_used_at)),
         ("last_used_over", over),
         ("policy", policy),
+        (SEAL, Some(seal(&record.instance, &record.hash, &whose(record)))),
     ]
     .into_iter()
     .filter_map(|(field, value)| Some((field, value?)))
@@ -101,7 +108,7 @@ pub(super) fn read(
             last = (Some(at), Some(over));
         }
     }
-    Ok(KeyRecord {
+    let record = KeyRecord {
         hash: *hash,
         id: text("id")?,
         instance: Arc::from(instance),
@@ -115,7 +122,29 @@ pub(super) fn read(
         last_used_over: last.1,
         policy: read_policy(field("policy").unwrap_or("{}")).ok_or_else(|| unreadable("policy"))?,
         revoked,
-    })
+    };
+    if field(SEAL) == Some(&seal(instance, hash, &whose(&record))) {
+        Ok(record)
+    } else {
+        Err(unreadable("its seal"))
+    }
+}
+
+/// What never changes of a record.
+fn whose(record: &KeyRecord) -> [&str; 4] {
+    let email = record.user_email.as_deref().unwrap_or_default();
+    [&record.id, &record.user_id, email, record.issuer.as_str()]
+}
+
+fn seal(instance: &str, hash: &KeyHash, whose: &[&str]) -> String {
+    let mut text = hash.to_string();
+    // With their lengths, so that no two records are the same text.
+    for part in [instance].iter().chain(whose) {
+        text.push_str(&format!(" {} {part}", part.len()));
+    }
+    let mut seal = KeyHash::of(&text).to_string();
+    seal.truncate(SEAL_DIGITS);
+    seal
 }
 
 /// A last use: its time, a space, and over what it was.
@@ -153,6 +182,21 @@ mod tests {
             let read = read(&record.instance, &record.hash, &map(&record), None);
             assert_eq!(read.expect("a record"), record);
         }
+    }
+
+    #[test]
+    fn a_record_that_was_damaged_or_is_that_of_another_key_is_nobodys() {
+        let record = record("a");
+        let other = KeyHash::of("another");
+        assert!(matches!(read("home", &other, &map(&record), None), Err(StoreError::Corrupt(_))));
+        assert!(matches!(read("work", &record.hash, &map(&record), None), Err(StoreError::Corrupt(_))));
+        for field in ["id", "user_id", "user_email", "seal"] {
+            let mut fields = map(&record);
+            fields.entry(field.to_owned()).or_default().push('x');
+            let error = read("home", &record.hash, &fields, None).expect_err(field);
+            assert!(error.to_string().contains("its seal"), "{error}");
+        }
+        assert_ne!(seal("a", &other, &["b", "c"]), seal("a", &other, &["b 1", "c"]));
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod names;
 mod news;
 mod probe;
 mod records;
+mod survey;
 mod usage;
 
 use std::sync::Arc;
@@ -31,8 +32,9 @@ use super::block::{Block, Subject};
 use super::change::Change;
 use super::errand::{Errand, Settled};
 use super::lease::{Asked, Position, Renewed};
-use super::store::{Answer, Confirmation, KeyStore, Learned, Ledger, Revoked, StoreError, Use};
-use super::{Admission, Amended, Amendment, Day, Ending, KeyHash, KeyRecord, Page, Query, RedisUrl};
+use super::store::{Answer, Concern, Confirmation, KeyStore, Learned, Ledger, Revoked, StoreError, Use};
+use super::{Admission, Amended, Amendment, Day, Ending, KeyHash, KeyRecord, Page, Query, Servers};
+use crate::observe::Metrics;
 
 /// The Redis key store.
 pub(super) struct RedisStore {
@@ -43,9 +45,14 @@ pub(super) struct RedisStore {
 }
 
 impl RedisStore {
-    /// Takes the URL apart, and connects to nothing yet.
-    pub(super) fn new(url: &RedisUrl, namespace: &str, timeout: Duration) -> Result<Self, StoreError> {
-        let link = Arc::new(Link::new(url, timeout)?);
+    /// Connects to nothing yet.
+    pub(super) fn new(
+        servers: &Servers,
+        namespace: &str,
+        timeout: Duration,
+        metrics: &Metrics,
+    ) -> Result<Self, StoreError> {
+        let link = Arc::new(Link::new(servers, timeout, metrics)?);
         let log = Arc::new(Log::new(&link, timeout));
         Ok(Self { link, names: Names::new(namespace), chain: Chain::new(), log })
     }
@@ -75,13 +82,18 @@ impl KeyStore for RedisStore {
     fn ping(&self) -> Answer<'_, ()> {
         Box::pin(async move {
             let mut pipeline = pipe();
-            pipeline.cmd("PING").ignore();
+            // It changes nothing, but is refused wherever a revocation could not be written.
+            pipeline.cmd("SET").arg(self.names.pulse()).arg(1).arg("XX").ignore();
             self.link.run(&pipeline).await
         })
     }
 
     fn probe(&self) -> Answer<'_, ()> {
         Box::pin(self.try_everything())
+    }
+
+    fn survey(&self) -> Answer<'_, Vec<Concern>> {
+        Box::pin(self.look_around())
     }
 }
 

@@ -73,6 +73,11 @@ impl Names {
         format!("{}good", self.base)
     }
 
+    /// What nobody ever writes.
+    pub(super) fn pulse(&self) -> String {
+        format!("{}pulse", self.base)
+    }
+
     /// All blocks.
     pub(super) fn blocks(&self) -> String {
         format!("{}blocks", self.base)

@@ -107,7 +107,7 @@ impl KeyStore for Double {
 fn keys(store: &Arc<Double>, cache_for: Duration) -> Arc<Keys> {
     let settings = Settings {
         store: StoreSettings::Redis {
-            url: RedisUrl::new(String::new()),
+            servers: RedisUrl::new(String::new()).into(),
             namespace: String::new(),
             timeout: Duration::ZERO,
         },
@@ -116,7 +116,7 @@ fn keys(store: &Arc<Double>, cache_for: Duration) -> Arc<Keys> {
         lease_for: Duration::ZERO,
         serve_stale_for: Duration::ZERO,
         copies: 0,
-        place: crate::keys::Place::of(&[]),
+        site: crate::keys::Site::of(&[]),
         usage_interval: Duration::ZERO,
     };
     let metrics = Arc::new(Metrics::new().expect("metrics"));
