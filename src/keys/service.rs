@@ -14,6 +14,7 @@ use prometheus::IntCounter;
 use super::audit::{Action, Actor, Event};
 use super::block::Blocks;
 use super::cache::{Cache, Finding, Purpose};
+use super::notice::{Board, Epoch, Notice, Notices};
 use super::store::watch;
 use super::{Admission, Adoption, Ending, KeyHash, KeyRecord, KeyStore, Learned, LookupError, Revocation};
 use super::{Settings, StoreError, Verdict};
@@ -30,6 +31,7 @@ struct Shared {
     instance: Arc<str>,
     cache: Cache,
     blocks: Blocks,
+    board: Arc<Board>,
     store: Arc<dyn KeyStore>,
     metrics: Arc<Metrics>,
 }
@@ -72,11 +74,21 @@ impl Keys {
         let outcomes = &metrics.key_cache;
         let (hits, misses) = (outcomes.with_label_values(&["hit"]), outcomes.with_label_values(&["miss"]));
         let cache = Cache::new(settings.cache_entries, settings.cache_for);
-        Self {
-            shared: Arc::new(Shared { instance, cache, blocks: Blocks::default(), store, metrics }),
-            hits,
-            misses,
-        }
+        let board = Arc::<Board>::default();
+        let blocks = Blocks::telling(Arc::clone(&board));
+        Self { shared: Arc::new(Shared { instance, cache, blocks, board, store, metrics }), hits, misses }
+    }
+
+    /// Everything that ends from now on.
+    #[must_use]
+    pub fn notices(&self) -> Notices {
+        self.shared.board.listen()
+    }
+
+    /// What a credential was judged in; where it has passed since, something has ended meanwhile.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.shared.board.epoch()
     }
 
     /// The users and sessions that are refused.
@@ -165,6 +177,7 @@ impl Keys {
             Ok(Finding::Changed)
         };
         Box::pin(self.shared.cache.load(hash, Purpose::Change, load)).await.map_err(of_store)?;
+        self.shared.board.tell(Notice::KeyAmended(*hash));
         changed.unwrap_or_else(|| Err(stopping()))
     }
 
@@ -260,7 +273,7 @@ impl Shared {
         let ending = Ending { instance: &self.instance, id, revocation: &revocation, tell, event: &event };
         let written = watch(&self.metrics, self.store.revoke(ending).await);
         for hash in written.iter().flatten() {
-            self.cache.bury(hash).await;
+            self.end(hash).await;
         }
         self.bury_remembered(id.to_owned()).await?;
         let hashes = written?;
@@ -277,9 +290,15 @@ impl Shared {
         let search = tokio::task::spawn_blocking(move || shared.cache.with_id(&id));
         let remembered = search.await.map_err(|_| stopping())?;
         for hash in remembered {
-            self.cache.bury(&hash).await;
+            self.end(&hash).await;
         }
         Ok(())
+    }
+
+    /// Refuses a key from now on, and ends what it has under way.
+    async fn end(&self, hash: &KeyHash) {
+        self.cache.bury(hash).await;
+        self.board.tell(Notice::KeyEnded(*hash));
     }
 }
 
