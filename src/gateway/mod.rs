@@ -11,6 +11,7 @@ mod denial;
 mod errands;
 mod forward;
 mod limits;
+mod live;
 mod mirror;
 mod openbin;
 mod origin;
@@ -43,6 +44,8 @@ pub struct Settings {
     pub trusted_proxies: Vec<Network>,
     /// The most content that a request may have.
     pub max_body_bytes: u64,
+    /// Whether exchanges under way end with their credential.
+    pub cut_live_exchanges: bool,
     /// How much keys and addresses may do.
     pub limits: auth::LimitSettings,
 }

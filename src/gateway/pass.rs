@@ -17,6 +17,7 @@ use hyper::{Method, Request, Response, Uri, Version};
 use super::denial::{Stop, told};
 use super::forward::{Answer, Asker, Way, forward};
 use super::limits::Standing;
+use super::live::LiveExchanges;
 use super::origin::Origin;
 use super::plan::Plan;
 use super::recorded::{Note, Recorded};
@@ -25,10 +26,10 @@ use super::route::{Route, classify, is_endpoint};
 use super::stamp::{Stamp, stamp};
 use super::stand_in::Acts;
 use super::{adopt, authority, credential};
-use crate::auth::{self, Denied, Identity};
+use crate::auth::{self, Denied, Identity, look_again};
 use crate::http::header::X_REQUEST_ID;
-use crate::http::{Abort, Body, Handler, Peer, Refusal, RequestBody, reply};
-use crate::keys::{AddressFamily, Attempt, Token, UsageShard};
+use crate::http::{Abort, Body, Handler, Line, Peer, Refusal, RequestBody, reply};
+use crate::keys::{AddressFamily, Attempt, Epoch, Token, UsageShard};
 use crate::observe::{Credential, Metrics, Outcome, Record, WorkerObserver};
 use crate::upstream::{Exchange, Upstream};
 
@@ -46,6 +47,7 @@ pub struct Gateway {
 struct View {
     plan: Arc<Plan>,
     upstreams: Vec<Rc<Upstream>>,
+    live: Vec<Rc<LiveExchanges>>,
 }
 
 /// What is asked for.
@@ -62,6 +64,7 @@ struct Arrival {
     at: SystemTime,
     started: Instant,
     standing: Standing,
+    line: Line,
 }
 
 impl Gateway {
@@ -73,7 +76,7 @@ impl Gateway {
         metrics: Arc<Metrics>,
         observer: WorkerObserver,
     ) -> Self {
-        let view = Rc::new(View::new(plan.load_full(), &[]));
+        let view = Rc::new(View::new(plan.load_full(), None, &metrics));
         let observer = Rc::new(observer);
         Self { plan, view: RefCell::new(view), ids: RequestIds::new(), usage, metrics, observer }
     }
@@ -150,7 +153,12 @@ impl Gateway {
         let verdict = if open {
             verifier.verify_known(credential, &attempt, &claimant).await
         } else {
-            verifier.verify(credential, &attempt, &claimant, || adopt_key(way, &text)).await
+            let since = way.instance.keys.epoch();
+            let verified = verifier.verify(credential, &attempt, &claimant, || adopt_key(way, &text)).await;
+            match verified {
+                Ok(identity) => go_live(way, identity, since, arrival, note).await,
+                Err(denied) => Err(denied),
+            }
         };
         match verdict {
             Ok(identity) => {
@@ -193,7 +201,7 @@ impl Gateway {
         if Arc::ptr_eq(&held.plan, &current) {
             return held;
         }
-        let next = Rc::new(View::new(Arc::clone(&current), &held.upstreams));
+        let next = Rc::new(View::new(Arc::clone(&current), Some(&held), &self.metrics));
         self.view.replace(Rc::clone(&next));
         next
     }
@@ -217,6 +225,7 @@ impl Gateway {
             request_bytes: 0,
             response_bytes: 0,
             complete: false,
+            cut: None,
         };
         Note::new(record, Arc::clone(&self.metrics), Rc::clone(&self.observer))
     }
@@ -225,17 +234,26 @@ impl Gateway {
 impl Handler for Gateway {
     type Body = Recorded<Body<Exchange>>;
 
-    async fn handle(&self, request: Request<Incoming>, peer: &Peer) -> Result<Response<Self::Body>, Abort> {
+    async fn handle(
+        &self,
+        request: Request<Incoming>,
+        peer: &Peer,
+        line: Line,
+    ) -> Result<Response<Self::Body>, Abort> {
         let view = self.view();
         let started = Instant::now();
         let origin = Origin::of(peer, request.headers(), &view.plan.trusted_proxies);
         let standing = Standing::new(origin.address, started);
-        let arrival = Arrival { id: self.ids.next(), origin, at: SystemTime::now(), started, standing };
+        let arrival = Arrival { id: self.ids.next(), origin, at: SystemTime::now(), started, standing, line };
         let mut note = self.begin(&request, &arrival);
         let version = request.version();
-        let mut response = match self.pass(&view, request, peer, &arrival, &mut note).await {
+        let passed = self.pass(&view, request, peer, &arrival, &mut note).await;
+        let mut response = match passed.and_then(|response| note.answer().map(|()| response)) {
             Ok(response) => response,
-            Err(Stop::Refused(refusal)) => refuse(refusal, version, &view, &note),
+            Err(Stop::Refused(refusal)) => {
+                note.part();
+                refuse(refusal, version, &view, &note)
+            }
             Err(Stop::BrokenOff) => return Err(Abort),
         };
         response.headers_mut().insert(X_REQUEST_ID, arrival.id.header());
@@ -246,24 +264,27 @@ impl Handler for Gateway {
 }
 
 impl View {
-    /// Keeps the connections to instances that are reached as before.
-    fn new(plan: Arc<Plan>, held: &[Rc<Upstream>]) -> Self {
-        let upstreams = plan
-            .instances()
-            .iter()
-            .map(|instance| {
-                let same = held.iter().find(|upstream| *upstream.settings() == instance.upstream);
-                same.map_or_else(|| Rc::new(Upstream::new(instance.upstream.clone())), Rc::clone)
-            })
-            .collect();
-        Self { plan, upstreams }
+    /// Keeps the connections to instances that are reached as before, and what is under way at those that
+    /// were there before.
+    fn new(plan: Arc<Plan>, held: Option<&Self>, metrics: &Arc<Metrics>) -> Self {
+        let (mut upstreams, mut live) = (Vec::new(), Vec::new());
+        for instance in plan.instances() {
+            let mut kept = held.iter().flat_map(|held| &held.upstreams);
+            let same = kept.find(|upstream| *upstream.settings() == instance.upstream);
+            upstreams.push(same.map_or_else(|| Rc::new(Upstream::new(instance.upstream.clone())), Rc::clone));
+            let mut kept = held.iter().flat_map(|held| &held.live);
+            let same = kept.find(|live| live.is_of(&instance.keys));
+            live.push(same.map_or_else(|| LiveExchanges::new(&instance.keys, metrics), Rc::clone));
+        }
+        Self { plan, upstreams, live }
     }
 
     fn choose(&self, host: Option<&str>) -> Result<Way<'_>, Refusal> {
         let place = self.plan.place_of(host).ok_or(Refusal::Misdirected)?;
         let instance = self.plan.instances().get(place).ok_or(Refusal::Misdirected)?;
         let upstream = self.upstreams.get(place).ok_or(Refusal::Misdirected)?;
-        Ok(Way { limits: &self.plan.limits, instance, upstream })
+        let live = self.live.get(place).filter(|_| self.plan.cut_live_exchanges);
+        Ok(Way { limits: &self.plan.limits, live, instance, upstream })
     }
 }
 
@@ -291,6 +312,24 @@ fn kind(credential: auth::Credential<'_>) -> Credential {
         auth::Credential::Token(_) => Credential::Jwt,
         auth::Credential::Key(_) | auth::Credential::MalformedKey => Credential::ApiKey,
     }
+}
+
+/// From here on the exchange ends when its credential does. What has ended since the credential was looked
+/// at may have been told of before that.
+async fn go_live(
+    way: &Way<'_>,
+    identity: Identity,
+    since: Epoch,
+    arrival: &Arrival,
+    note: &mut Note,
+) -> Result<Identity, Denied> {
+    let Some(live) = way.live else { return Ok(identity) };
+    note.go_live(live.enter(&identity, arrival.line.clone()));
+    let keys = &way.instance.keys;
+    if keys.epoch() != since {
+        look_again(keys, &identity, arrival.at).await?;
+    }
+    Ok(identity)
 }
 
 /// Asks the instance about a key that nobody here knows.

@@ -14,7 +14,7 @@ mod worker;
 
 pub use diagnostics::{DiagnosticsError, init_tracing};
 pub use metrics::Metrics;
-pub use record::{Credential, Outcome, Record};
+pub use record::{Credential, Cut, Outcome, Record};
 pub use worker::{Observer, WorkerObserver};
 
 use std::path::PathBuf;
@@ -94,5 +94,6 @@ fn example_record() -> Record {
         request_bytes: 3,
         response_bytes: 5,
         complete: true,
+        cut: None,
     }
 }

@@ -17,7 +17,7 @@ use hyper::{Request, Response, Version};
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
-use crate::http::{Abort, Handler, Peer};
+use crate::http::{Abort, Handler, Line, Peer};
 
 /// What the socket has seen. Shared with it by `Arc`, since an upgraded socket may leave this thread.
 #[derive(Debug, Default)]
@@ -190,27 +190,31 @@ impl<H: Handler> Shared<H> {
 
 /// One request from its complete head to the end of its response.
 #[derive(Debug)]
-pub(super) struct Exchange<H>(Rc<Shared<H>>);
+pub(super) struct Exchange<H> {
+    shared: Rc<Shared<H>>,
+    line: Line,
+}
 
 impl<H> Exchange<H> {
-    pub(super) fn begin(shared: &Rc<Shared<H>>, request: &Request<Incoming>) -> Self {
+    pub(super) fn begin(shared: &Rc<Shared<H>>, request: &Request<Incoming>, line: Line) -> Self {
         let framing = if request.body().is_end_stream() { Framing::Bodyless } else { Framing::Content };
         shared.activity.begin(request.version(), framing);
-        Self(Rc::clone(shared))
+        Self { shared: Rc::clone(shared), line }
     }
 }
 
 impl<H: Handler> Exchange<H> {
     /// Has the handler answer; the exchange lasts until the response body is dropped.
     pub(super) async fn answer(self, request: Request<Incoming>) -> Result<Response<Tracked<H>>, Abort> {
-        let response = self.0.handler.handle(request, &self.0.peer).await?;
+        let Shared { handler, peer, .. } = &*self.shared;
+        let response = handler.handle(request, peer, self.line.clone()).await?;
         Ok(response.map(|body| Tracked { body, exchange: self }))
     }
 }
 
 impl<H> Drop for Exchange<H> {
     fn drop(&mut self) {
-        self.0.activity.end();
+        self.shared.activity.end();
     }
 }
 

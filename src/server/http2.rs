@@ -1,7 +1,10 @@
 //! One HTTP/2 connection: concurrent streams, bounded windows, idle times, its end.
 
-use std::pin::Pin;
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use hyper::rt::Executor;
@@ -11,30 +14,51 @@ use hyper::{Request, body::Incoming};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::timeout;
 
-use crate::http::{Handler, Peer};
+use crate::http::{Handler, Line, Lines, Peer};
 
 use super::Settings;
 use super::activity::{Exchange, Patience, Shared};
 use super::connection::Door;
 use super::drain::Seat;
-use super::drive::{End, drive};
+use super::drive::{End, Watch, drive};
 use super::socket::{Socket, Transport};
 
-/// Runs the streams of a connection on the worker's own thread.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct LocalExecutor;
+/// Runs the streams of a connection on the worker's own thread, each until its line is cut.
+///
+/// hyper has a stream run as soon as the service has been called for it, so the line that was handed over
+/// last is the stream's own.
+#[derive(Clone, Default)]
+pub(super) struct LocalExecutor {
+    next: Rc<Cell<Option<Line>>>,
+}
+
+impl LocalExecutor {
+    /// The line of the stream that is run next.
+    fn hand_over(&self, line: &Line) {
+        self.next.set(Some(line.clone()));
+    }
+}
 
 impl<F: Future + 'static> Executor<F> for LocalExecutor {
     fn execute(&self, future: F) {
+        let line = self.next.take();
         tokio::task::spawn_local(async move {
-            future.await;
+            // Dropped unfinished, a stream is reset (RFC 9113 §5.4.2), and what it had to send thrown away.
+            let mut stream = pin!(future);
+            poll_fn(|cx| {
+                if line.as_ref().is_some_and(|line| line.is_cut(cx)) {
+                    return Poll::Ready(());
+                }
+                stream.as_mut().poll(cx).map(drop)
+            })
+            .await;
         });
     }
 }
 
 /// hyper's settings for HTTP/2.
-pub(super) fn builder(settings: &Settings) -> Builder<LocalExecutor> {
-    let mut builder = Builder::new(LocalExecutor);
+pub(super) fn builder(settings: &Settings, executor: LocalExecutor) -> Builder<LocalExecutor> {
+    let mut builder = Builder::new(executor);
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(settings.max_concurrent_streams)
@@ -58,19 +82,25 @@ pub(super) async fn serve<H: Handler, T: Transport>(
 ) {
     let shared = Shared::new(&door.handler, peer, socket.traffic());
     let service = {
-        let shared = Rc::clone(&shared);
-        service_fn(move |request: Request<Incoming>| Exchange::begin(&shared, &request).answer(request))
+        let (shared, executor) = (Rc::clone(&shared), door.executor.clone());
+        let lines = Rc::<Lines>::default();
+        service_fn(move |request: Request<Incoming>| {
+            let line = lines.open();
+            executor.hand_over(&line);
+            Exchange::begin(&shared, &request, line).answer(request)
+        })
     };
     let patience = Patience { idle: door.timeouts.idle, doze: None, head: None };
     let mut connection = door.http2.serve_connection(TokioIo::new(socket), service);
-    match drive(&mut connection, &shared.activity, &mut seat, patience).await {
+    let watch = Watch { activity: &shared.activity, patience, line: None };
+    match drive(&mut connection, &mut seat, watch).await {
         End::Closed(Ok(())) => {}
         End::Closed(Err(error)) => tracing::debug!(%error, "connection ended"),
         End::Draining => {
             Pin::new(&mut connection).graceful_shutdown();
             let _ = (&mut connection).await;
         }
-        End::Idle | End::Doze | End::SlowHead => {
+        End::Idle | End::Doze | End::SlowHead | End::Cut => {
             Pin::new(&mut connection).graceful_shutdown();
             let _ = Box::pin(timeout(GOODBYE, &mut connection)).await;
         }

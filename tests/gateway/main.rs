@@ -7,6 +7,7 @@ mod admin;
 mod adoption;
 mod cors;
 mod credentials;
+mod cut;
 mod demo;
 mod framing;
 mod hosts;

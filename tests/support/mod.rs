@@ -10,6 +10,7 @@ pub mod client;
 pub mod gateway;
 pub mod issuer;
 pub mod jwt;
+pub mod long;
 pub mod metrics;
 pub mod openbin;
 pub mod process;

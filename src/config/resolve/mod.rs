@@ -43,6 +43,7 @@ pub(super) fn resolve(context: &Context<'_>, root: &Node) -> Option<Config> {
         instances: instances.into_iter().filter_map(|instance| instance.settings).collect(),
         trusted_proxies,
         max_body_bytes: limits.max_body_bytes,
+        cut_live_exchanges: limits.cut_live_exchanges,
         limits: limits.rates,
     };
     Some(Config { server, admin: admin?, keys: keys?, gateway, observe, warnings: Vec::new() })

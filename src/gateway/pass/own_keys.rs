@@ -5,6 +5,7 @@
 //! without keys or the door closed for maintenance. Where it refuses, the client is told so in its words.
 //! Without that question, a session that was revoked could make itself a key that lasts.
 
+use std::pin::pin;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -112,6 +113,8 @@ impl Gateway {
             Said::Welcome(fields) => fields,
             Said::Refused(answer) => return Ok(answer),
         };
+        // What is granted now is told, also where it ends this very credential.
+        note.exempt()?;
         let (keyring, instance) = (&*way.instance.keyring, &way.instance.name);
         let actor = actor(&identity, arrival.origin.address);
         let owner = Owner { identity: &identity, actor: &actor };
@@ -144,7 +147,7 @@ impl Gateway {
 
 async fn ask(way: &Way<'_>, question: Request<RequestBody>, note: &mut Note) -> Result<Said, Stop> {
     let started = Instant::now();
-    let said = send(way.upstream, question).await;
+    let said = note.unless_cut(pin!(send(way.upstream, question))).await.flatten();
     note.edit(|record| record.upstream = Some(started.elapsed()));
     let answer = cleaned(said?);
     if answer.status() != StatusCode::OK {
@@ -162,7 +165,7 @@ async fn read(body: &mut Incoming, most: usize, max_bytes: u64, note: &mut Note)
         return Err(Refusal::ContentTooLarge.into());
     }
     let (mut kept, mut received) = (Vec::new(), 0_u64);
-    while let Some(frame) = body.frame().await {
+    while let Some(frame) = note.unless_cut(pin!(body.frame())).await? {
         let Ok(frame) = frame else { return Err(Stop::BrokenOff) };
         let Some(data) = frame.data_ref() else { continue };
         received += data.len() as u64;
