@@ -337,3 +337,6 @@ pub(super) fn reason(denied: Denied) -> Cut {
         | Denied::Throttled(_) => Cut::Key,
     }
 }
+
+#[cfg(test)]
+mod tests;

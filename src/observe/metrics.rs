@@ -132,12 +132,7 @@ impl Metrics {
                 "listener",
             )?,
             throttled: counters(r, "throttled_total", "How often each limit was felt", &["reason"])?,
-            exchanges_cut: counters(
-                r,
-                "exchanges_cut_total",
-                "Exchanges under way that ended with their credential",
-                &["reason"],
-            )?,
+            exchanges_cut: counters(r, "exchanges_cut_total", "Ended with their credential", &["reason"])?,
             access_log_dropped: counter(r, "access_log_dropped_total", "Access log lines that were lost")?,
         })
     }

@@ -291,6 +291,24 @@ async fn the_gateway_itself_makes_no_key_for_a_session_that_ended_while_it_read_
 }
 
 #[tokio::test]
+async fn what_is_under_way_is_cut_while_the_gateway_waits_for_its_end() {
+    let long = Long::start().await;
+    let gateway = Gateway::in_front_of(long.address()).await;
+    let streams = Streams::connect(&gateway).await;
+    let (id, key) = create(&gateway).await;
+    let begun = begin_all((&gateway, &long, &streams), "key", &key).await;
+    gateway.process.signal("TERM");
+    let closed = || async { tokio::net::TcpStream::connect(gateway.http).await.is_err().then_some(()) };
+    wait::until_answer("the listener to close", closed).await;
+    let start = Instant::now();
+    let revoked = gateway.call("POST", &format!("/keys/home/{id}/revoke"), &json!({})).await;
+    assert_eq!(revoked.status, 200, "{}", revoked.text());
+    assert_cut(&long, start, begun, INVALID_KEY).await;
+    assert_eq!(gateway.process.exit().await.code(), Some(0));
+    assert!(start.elapsed() < 4 * SOON, "nothing is left to wait for: {:?}", start.elapsed());
+}
+
+#[tokio::test]
 async fn pages_that_need_no_credential_are_left_alone() {
     let long = Long::start().await;
     let gateway = Gateway::in_front_of(long.address()).await;
