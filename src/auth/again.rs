@@ -19,10 +19,7 @@ pub async fn look_again(keys: &Keys, identity: &Identity, now: SystemTime) -> Re
         }
         Proof::Session(_) => {}
         Proof::Key(hash) => match keys.known(&hash).await.map_err(|_| Denied::StoreUnavailable)? {
-            Verdict::Active(key) => match &key.policy {
-                Some(policy) => policy.holds_at(now)?,
-                None => {}
-            },
+            Verdict::Active(key) => key.policy.as_ref().map_or(Ok(()), |policy| policy.holds_at(now))?,
             Verdict::Revoked => return Err(Denied::RevokedKey),
             Verdict::Refused(refusal) => return Err(refusal.into()),
             // A store that has lost a key ends nothing.

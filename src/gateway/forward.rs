@@ -110,7 +110,7 @@ pub(super) async fn send(upstream: &Rc<Upstream>, request: Request<RequestBody>)
     }
 }
 
-fn blame(error: &ForwardError, upstream: &Upstream) -> Stop {
+pub(super) fn blame(error: &ForwardError, upstream: &Upstream) -> Stop {
     let refusal = match error {
         ForwardError::Client(_) => return Stop::BrokenOff,
         ForwardError::ContentTooLarge => return Stop::Refused(Refusal::ContentTooLarge),

@@ -25,7 +25,7 @@ use super::request_id::{RequestId, RequestIds};
 use super::route::{Route, classify, is_endpoint};
 use super::stamp::{Stamp, stamp};
 use super::stand_in::Acts;
-use super::{adopt, authority, credential};
+use super::{adopt, authority, credential, upgrade};
 use crate::auth::{self, Denied, Identity, look_again};
 use crate::http::header::X_REQUEST_ID;
 use crate::http::{Abort, Body, Handler, Line, Peer, Refusal, RequestBody, reply};
@@ -55,6 +55,8 @@ struct Asked<'r> {
     request: &'r Request<Incoming>,
     path: &'r str,
     route: &'r Route,
+    /// Whether what follows may last, also where it needs no credential.
+    switches: bool,
 }
 
 /// What is known of a request besides itself.
@@ -90,6 +92,7 @@ impl Gateway {
         arrival: &Arrival,
         note: &mut Note,
     ) -> Result<Answer, Stop> {
+        let upgrade = upgrade::asked(&mut request, &view.plan.upgrades)?;
         supported(request.method())?;
         let authority = authority::requested(&request)?;
         let way = view.choose(authority::deciding_name(authority.as_ref(), peer))?;
@@ -101,11 +104,13 @@ impl Gateway {
             arrival.standing.within_address_limit(way.limits, note)?;
         }
         if let Some(wish) = own_keys::wish(&route, way.instance) {
+            upgrade.map_or(Ok(()), |upgrade| upgrade.may_be_ignored())?;
             let max_body_bytes = view.plan.max_body_bytes;
             let visit = own_keys::Visit { wish, route, target, authority, max_body_bytes };
             return self.grant(&way, request, visit, (arrival, note)).await;
         }
-        let asked = Asked { request: &request, path: target.path(), route: &route };
+        let switches = upgrade.is_some();
+        let asked = Asked { request: &request, path: target.path(), route: &route, switches };
         let identity = self.identify(&way, asked, arrival, note).await?;
         self.note_use(identity.as_ref(), arrival, note);
         if counts && let Some(identity) = &identity {
@@ -120,6 +125,10 @@ impl Gateway {
         }
         let acts = if route.is_open() { Acts::AsNobody } else { Acts::AsOwner };
         way.instance.stand_ins.put_in(request.headers_mut(), identity.as_ref(), acts, arrival.at)?;
+        if let Some(upgrade) = upgrade {
+            let asker = upgrade::Asker { identity, line: &arrival.line, metrics: &self.metrics };
+            return upgrade.ask(&way, request, asker, note).await;
+        }
         let asker = Asker { route, identity, address: arrival.origin.address };
         let response = forward(&way, request, asker, note).await?;
         Ok(response)
@@ -129,7 +138,7 @@ impl Gateway {
     async fn identify(
         &self,
         way: &Way<'_>,
-        Asked { request, path, route }: Asked<'_>,
+        Asked { request, path, route, switches }: Asked<'_>,
         arrival: &Arrival,
         note: &mut Note,
     ) -> Result<Option<Identity>, Refusal> {
@@ -150,15 +159,15 @@ impl Gateway {
             address: arrival.origin.address,
         };
         let claimant = arrival.standing.claimant(way.limits);
+        let since = way.instance.keys.epoch();
         let verdict = if open {
             verifier.verify_known(credential, &attempt, &claimant).await
         } else {
-            let since = way.instance.keys.epoch();
-            let verified = verifier.verify(credential, &attempt, &claimant, || adopt_key(way, &text)).await;
-            match verified {
-                Ok(identity) => go_live(way, identity, since, arrival, note).await,
-                Err(denied) => Err(denied),
-            }
+            verifier.verify(credential, &attempt, &claimant, || adopt_key(way, &text)).await
+        };
+        let verdict = match verdict {
+            Ok(identity) if !open || switches => go_live(way, identity, since, arrival, note).await,
+            judged => judged,
         };
         match verdict {
             Ok(identity) => {
@@ -327,7 +336,7 @@ async fn go_live(
     note.go_live(live.enter(&identity, arrival.line.clone()));
     let keys = &way.instance.keys;
     if keys.epoch() != since {
-        look_again(keys, &identity, arrival.at).await?;
+        look_again(keys, &identity, arrival.at).await.inspect_err(|_| note.leave())?;
     }
     Ok(identity)
 }

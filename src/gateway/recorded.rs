@@ -13,19 +13,21 @@ use super::live::{Exemption, Live, reason};
 use crate::auth::Denied;
 use crate::http::Progress;
 use crate::observe::{Metrics, Record, WorkerObserver};
+use crate::upstream::Passed;
 
 /// What is being noted of a request; noted when dropped, however the request ends.
 pub(super) struct Note {
     record: Option<Record>,
     request_body: Option<Rc<Progress>>,
     live: Option<Live>,
+    passed: Option<Rc<Passed>>,
     metrics: Arc<Metrics>,
     observer: Rc<WorkerObserver>,
 }
 
 impl Note {
     pub(super) fn new(record: Record, metrics: Arc<Metrics>, observer: Rc<WorkerObserver>) -> Self {
-        Self { record: Some(record), request_body: None, live: None, metrics, observer }
+        Self { record: Some(record), request_body: None, live: None, passed: None, metrics, observer }
     }
 
     /// Changes what is noted.
@@ -43,6 +45,11 @@ impl Note {
     /// From now on the exchange can be cut.
     pub(super) fn go_live(&mut self, live: Live) {
         self.live = Some(live);
+    }
+
+    /// It is no longer among those that can be cut.
+    pub(super) fn leave(&mut self) {
+        self.live = None;
     }
 
     /// Does this, unless the exchange is cut: then the client is told why.
@@ -81,6 +88,13 @@ impl Note {
         self.edit(|record| record.cut = cut.map(reason));
     }
 
+    /// What is noted from now on, of a connection that has switched protocols. Here nothing is left to note.
+    pub(super) fn hand_over(&mut self, passed: &Rc<Passed>) -> Self {
+        let (metrics, observer) = (Arc::clone(&self.metrics), Rc::clone(&self.observer));
+        let (record, live) = (self.record.take(), self.live.take());
+        Self { record, live, request_body: None, passed: Some(Rc::clone(passed)), metrics, observer }
+    }
+
     fn refused(&mut self, denied: Denied) -> Stop {
         let (refusal, outcome) = told(denied);
         self.edit(|record| record.outcome = outcome);
@@ -99,6 +113,10 @@ impl Drop for Note {
             if let Some(progress) = &self.request_body {
                 record.request_bytes = progress.received();
                 self.metrics.forged_headers.inc_by(progress.forged());
+            }
+            if let Some(passed) = &self.passed {
+                (record.request_bytes, record.response_bytes) =
+                    (passed.from_client(), passed.from_instance());
             }
             if let Some(denied) = self.live.as_ref().and_then(Live::cut) {
                 record.cut = Some(reason(denied));

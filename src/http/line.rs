@@ -40,6 +40,13 @@ impl Lines {
         }
         Line { lines: Rc::clone(self), index }
     }
+
+    /// Whether anyone holds one.
+    #[must_use]
+    pub fn are_held(&self) -> bool {
+        let places = self.places.borrow();
+        places.free.len() < places.all.len()
+    }
 }
 
 /// One exchange's line; held by who drives the exchange, and by who may cut it.
@@ -73,6 +80,11 @@ impl Line {
             place.is_cut
         });
         cut.unwrap_or_default()
+    }
+
+    /// Whether it is cut; for whoever is woken anyway.
+    pub fn was_cut(&self) -> bool {
+        self.with(|place| place.is_cut).unwrap_or_default()
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Place) -> T) -> Option<T> {
@@ -144,6 +156,7 @@ mod tests {
         let line = lines.open();
         let holder = line.clone();
         drop(line);
+        assert!(lines.are_held());
         let next = lines.open();
         holder.cut();
         assert!(!next.is_cut(&context), "the place was still held");
@@ -151,5 +164,7 @@ mod tests {
         let again = lines.open();
         assert!(!again.is_cut(&context), "a new line is whole");
         assert_eq!(lines.places.borrow().all.len(), 2);
+        drop((next, again));
+        assert!(!lines.are_held());
     }
 }

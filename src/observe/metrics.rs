@@ -68,6 +68,8 @@ pub struct Metrics {
     pub throttled: IntCounterVec,
     /// `exchanges_cut_total{reason}`: ended under way, because their `key`, `user` or `session` ended.
     pub exchanges_cut: IntCounterVec,
+    /// `upgrades_open`: connections and streams that have switched to another protocol.
+    pub upgrades_open: IntGauge,
     /// `access_log_dropped_total`: lines lost because the log could not keep up or be written.
     pub access_log_dropped: IntCounter,
 }
@@ -133,6 +135,7 @@ impl Metrics {
             )?,
             throttled: counters(r, "throttled_total", "How often each limit was felt", &["reason"])?,
             exchanges_cut: counters(r, "exchanges_cut_total", "Ended with their credential", &["reason"])?,
+            upgrades_open: gauge(r, "upgrades_open", "Connections that have switched protocols")?,
             access_log_dropped: counter(r, "access_log_dropped_total", "Access log lines that were lost")?,
         })
     }

@@ -49,7 +49,7 @@ pub(super) async fn serve<H: Handler, T: Transport>(
     peer: Peer,
     mut seat: Seat,
 ) {
-    let shared = Shared::new(&door.handler, peer, socket.traffic());
+    let shared = Shared::new(&door.handler, peer, socket.traffic(), &Rc::default());
     let mut awake = Some(socket);
     while let Some(socket) = awake.take() {
         if let Some(quiet) = answer_requests(&door, &shared, socket, &mut seat).await {

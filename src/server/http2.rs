@@ -10,7 +10,7 @@ use std::time::Duration;
 use hyper::rt::Executor;
 use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
-use hyper::{Request, body::Incoming};
+use hyper::{Method, Request, body::Incoming};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::timeout;
 
@@ -29,27 +29,50 @@ use super::socket::{Socket, Transport};
 /// last is the stream's own.
 #[derive(Clone, Default)]
 pub(super) struct LocalExecutor {
-    next: Rc<Cell<Option<Line>>>,
+    next: Rc<Cell<Option<Run>>>,
+}
+
+/// What is run next.
+enum Run {
+    /// A stream, by its own line.
+    Stream(Line),
+    /// A stream that may become a tunnel, by its own line.
+    Connect(Line),
+    /// What sends on a stream that has become a tunnel. Who uses the tunnel drives its line; when they let
+    /// go of it, this is woken.
+    Tunnel(Line),
 }
 
 impl LocalExecutor {
     /// The line of the stream that is run next.
-    fn hand_over(&self, line: &Line) {
-        self.next.set(Some(line.clone()));
+    fn hand_over(&self, method: &Method, line: &Line) {
+        let line = line.clone();
+        let run = if *method == Method::CONNECT { Run::Connect(line) } else { Run::Stream(line) };
+        self.next.set(Some(run));
     }
 }
 
 impl<F: Future + 'static> Executor<F> for LocalExecutor {
     fn execute(&self, future: F) {
-        let line = self.next.take();
+        let (run, next) = (self.next.take(), Rc::clone(&self.next));
         tokio::task::spawn_local(async move {
             // Dropped unfinished, a stream is reset (RFC 9113 §5.4.2), and what it had to send thrown away.
             let mut stream = pin!(future);
             poll_fn(|cx| {
-                if line.as_ref().is_some_and(|line| line.is_cut(cx)) {
+                let is_cut = match &run {
+                    Some(Run::Stream(line) | Run::Connect(line)) => line.is_cut(cx),
+                    Some(Run::Tunnel(line)) => line.was_cut(),
+                    None => false,
+                };
+                if is_cut {
                     return Poll::Ready(());
                 }
-                stream.as_mut().poll(cx).map(drop)
+                let Some(Run::Connect(line)) = &run else { return stream.as_mut().poll(cx).map(drop) };
+                // What it has run meanwhile belongs to it.
+                next.set(Some(Run::Tunnel(line.clone())));
+                let polled = stream.as_mut().poll(cx).map(drop);
+                next.set(None);
+                polled
             })
             .await;
         });
@@ -70,6 +93,9 @@ pub(super) fn builder(settings: &Settings, executor: LocalExecutor) -> Builder<L
         .max_local_error_reset_streams(MAX_ERROR_RESETS)
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PONG_WITHIN);
+    if settings.extended_connect {
+        builder.enable_connect_protocol();
+    }
     builder
 }
 
@@ -80,13 +106,13 @@ pub(super) async fn serve<H: Handler, T: Transport>(
     peer: Peer,
     mut seat: Seat,
 ) {
-    let shared = Shared::new(&door.handler, peer, socket.traffic());
+    let lines = Rc::<Lines>::default();
+    let shared = Shared::new(&door.handler, peer, socket.traffic(), &lines);
     let service = {
         let (shared, executor) = (Rc::clone(&shared), door.executor.clone());
-        let lines = Rc::<Lines>::default();
         service_fn(move |request: Request<Incoming>| {
             let line = lines.open();
-            executor.hand_over(&line);
+            executor.hand_over(request.method(), &line);
             Exchange::begin(&shared, &request, line).answer(request)
         })
     };

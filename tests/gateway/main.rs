@@ -31,4 +31,5 @@ mod store_down;
 mod streams;
 mod tokens;
 mod transfer;
+mod upgrades;
 mod upstream_faults;

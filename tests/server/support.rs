@@ -99,6 +99,7 @@ pub fn settings(tls: Option<Certificates>) -> Settings {
         max_header_bytes: 64 * 1024,
         max_headers: 100,
         max_concurrent_streams: 100,
+        extended_connect: false,
     }
 }
 

@@ -19,7 +19,9 @@ pub mod redis;
 pub mod response;
 pub mod setup;
 pub mod store;
+pub mod tap;
 pub mod wait;
+pub mod websocket;
 pub mod wire;
 
 pub use client::{EVERY_WAY, Request, Via};

@@ -96,7 +96,8 @@ impl Gateway {
         visit: Visit,
         (arrival, note): (&Arrival, &mut Note),
     ) -> Result<Answer, Stop> {
-        let asked = Asked { request: &request, path: visit.target.path(), route: &visit.route };
+        let asked =
+            Asked { request: &request, path: visit.target.path(), route: &visit.route, switches: false };
         let identity = self.identify(way, asked, arrival, note).await;
         let most = if identity.is_ok() { MAX_JSON_BYTES } else { MOST_OF_A_STRANGER };
         let bytes = read(request.body_mut(), most, visit.max_body_bytes, note).await?;
