@@ -252,6 +252,7 @@ fn admin_listener(settings: &crate::api::Settings) -> server::Settings {
         max_header_bytes: 16 * 1024,
         max_headers: 64,
         max_concurrent_streams: 16,
+        extended_connect: false,
     }
 }
 

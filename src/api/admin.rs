@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::rest::ROOT;
 use super::token::AdminToken;
 use super::{Door, Health};
-use crate::http::{Abort, Body, Handler, Peer, Refusal, reply};
+use crate::http::{Abort, Body, Handler, Line, Peer, Refusal, reply};
 use crate::observe::Metrics;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
@@ -89,7 +89,12 @@ impl Admin {
 impl Handler for Admin {
     type Body = Body<Incoming>;
 
-    async fn handle(&self, request: Request<Incoming>, peer: &Peer) -> Result<Response<Self::Body>, Abort> {
+    async fn handle(
+        &self,
+        request: Request<Incoming>,
+        peer: &Peer,
+        _line: Line,
+    ) -> Result<Response<Self::Body>, Abort> {
         if request.uri().path().starts_with(ROOT) {
             return Ok(self.door.answer(request, peer).await);
         }

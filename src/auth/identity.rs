@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::keys::{ActiveKey, EndedSession, Label};
+use crate::keys::{ActiveKey, EndedSession, KeyHash, Label};
 
 /// Who a request comes from. Made only inside `auth`.
 #[derive(Debug, Clone)]
@@ -31,6 +31,15 @@ impl Session {
     pub(super) fn ending(&self) -> EndedSession {
         EndedSession { digest: self.digest, user_id: self.user_id.text(), until: self.until }
     }
+}
+
+/// The credential behind an identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Proof {
+    /// A session token, by its SHA-256.
+    Session([u8; 32]),
+    /// An API key.
+    Key(KeyHash),
 }
 
 /// How a request was authenticated.
@@ -86,6 +95,15 @@ impl Identity {
         match &self.0 {
             Who::Session(session) => session.user_email.as_ref(),
             Who::Key(key) => key.user_email.as_ref(),
+        }
+    }
+
+    /// The credential that was verified.
+    #[must_use]
+    pub fn proof(&self) -> Proof {
+        match &self.0 {
+            Who::Session(session) => Proof::Session(session.digest),
+            Who::Key(key) => Proof::Key(key.record.hash),
         }
     }
 

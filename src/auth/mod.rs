@@ -2,13 +2,15 @@
 //!
 //! Knows no sockets and no routes. Time is passed in.
 
+mod again;
 mod identity;
 mod jwt;
 mod limit;
 mod mint;
 mod verifier;
 
-pub use identity::{Identity, Method};
+pub use again::look_again;
+pub use identity::{Identity, Method, Proof};
 pub use limit::{Admission, Claimant, LimitSettings, LimitState, Limits, Quota};
 pub use mint::Minter;
 pub use verifier::{Credential, Denied, Verifier};

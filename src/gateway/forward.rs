@@ -1,13 +1,16 @@
 //! A request on its way to an instance, and the answer on its way back.
 
 use std::net::IpAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
 use hyper::{Request, Response, StatusCode, Version};
+use tokio::task::JoinHandle;
 
 use super::denial::Stop;
+use super::live::LiveExchanges;
 use super::mirror::{self, Effect};
 use super::plan::Instance;
 use super::recorded::Note;
@@ -24,6 +27,8 @@ pub(super) type Answer = Response<Body<Exchange>>;
 /// Where a request goes, and within which limits.
 pub(super) struct Way<'v> {
     pub(super) limits: &'v Limits,
+    /// Where exchanges are taken up that end with their credential; `None`: none does.
+    pub(super) live: Option<&'v Rc<LiveExchanges>>,
     pub(super) instance: &'v Arc<Instance>,
     pub(super) upstream: &'v Rc<Upstream>,
 }
@@ -44,24 +49,36 @@ pub(super) async fn forward(
 ) -> Result<Answer, Stop> {
     let started = Instant::now();
     let Asker { route, identity, address } = asker;
-    let effect = Effect::of(route, identity.as_ref(), way.instance);
-    let sent = match (effect, identity) {
+    let sent = match (Effect::of(route, identity.as_ref(), way.instance), identity) {
         (Some(effect), Some(identity)) => {
             let (upstream, instance) = (Rc::clone(way.upstream), Arc::clone(way.instance));
-            to_its_end(async move {
+            let exemption = note.exemption();
+            let mut work = to_its_end(async move {
                 let answer = send(&upstream, request).await?;
+                // It has been done, and may be what ends this very credential.
+                exemption.grant();
                 let actor = actor(&identity, address);
                 effect.take(&instance, &identity, &actor, answer).await.map_err(|_| Stop::BrokenOff)
-            })
-            .await
-        }
-        (_, identity) => match (send(way.upstream, request).await, identity) {
-            (Ok(answer), Some(identity)) if answer.status() == StatusCode::UNAUTHORIZED => {
-                mirror::refused(way.instance, &identity, answer).await.map_err(|_| Stop::BrokenOff)
+            });
+            let done = note.unless_cut(pin!(&mut work)).await;
+            if done.is_err() && !note.request_is_whole() {
+                work.abort();
             }
-            (sent, _) => sent,
-        },
+            done.map(|done| done.unwrap_or(Err(Stop::BrokenOff)))
+        }
+        (_, identity) => {
+            let work = async {
+                match (send(way.upstream, request).await, identity) {
+                    (Ok(answer), Some(identity)) if answer.status() == StatusCode::UNAUTHORIZED => {
+                        mirror::refused(way.instance, &identity, answer).await.map_err(|_| Stop::BrokenOff)
+                    }
+                    (sent, _) => sent,
+                }
+            };
+            note.unless_cut(pin!(work)).await
+        }
     };
+    let sent = sent.flatten();
     note.edit(|record| record.upstream = Some(started.elapsed()));
     if let Ok(answer) = &sent {
         mirror::issued(way.instance, answer).await;
@@ -75,8 +92,10 @@ pub(super) fn actor(identity: &Identity, address: IpAddr) -> Actor {
 }
 
 /// Runs to its end even if the client goes away meanwhile: what an instance has done to a key must be known here.
-async fn to_its_end(work: impl Future<Output = Result<Answer, Stop>> + 'static) -> Result<Answer, Stop> {
-    tokio::task::spawn_local(work).await.unwrap_or(Err(Stop::BrokenOff))
+fn to_its_end(
+    work: impl Future<Output = Result<Answer, Stop>> + 'static,
+) -> JoinHandle<Result<Answer, Stop>> {
+    tokio::task::spawn_local(work)
 }
 
 pub(super) async fn send(upstream: &Rc<Upstream>, request: Request<RequestBody>) -> Result<Answer, Stop> {
@@ -91,7 +110,7 @@ pub(super) async fn send(upstream: &Rc<Upstream>, request: Request<RequestBody>)
     }
 }
 
-fn blame(error: &ForwardError, upstream: &Upstream) -> Stop {
+pub(super) fn blame(error: &ForwardError, upstream: &Upstream) -> Stop {
     let refusal = match error {
         ForwardError::Client(_) => return Stop::BrokenOff,
         ForwardError::ContentTooLarge => return Stop::Refused(Refusal::ContentTooLarge),

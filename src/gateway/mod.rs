@@ -11,6 +11,7 @@ mod denial;
 mod errands;
 mod forward;
 mod limits;
+mod live;
 mod mirror;
 mod openbin;
 mod origin;
@@ -21,6 +22,7 @@ mod request_id;
 mod route;
 mod stamp;
 mod stand_in;
+mod upgrade;
 
 use std::sync::Arc;
 
@@ -43,6 +45,10 @@ pub struct Settings {
     pub trusted_proxies: Vec<Network>,
     /// The most content that a request may have.
     pub max_body_bytes: u64,
+    /// The protocols that clients may switch to, in lower case.
+    pub upgrades: Vec<String>,
+    /// Whether exchanges under way end with their credential.
+    pub cut_live_exchanges: bool,
     /// How much keys and addresses may do.
     pub limits: auth::LimitSettings,
 }

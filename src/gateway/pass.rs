@@ -17,6 +17,7 @@ use hyper::{Method, Request, Response, Uri, Version};
 use super::denial::{Stop, told};
 use super::forward::{Answer, Asker, Way, forward};
 use super::limits::Standing;
+use super::live::LiveExchanges;
 use super::origin::Origin;
 use super::plan::Plan;
 use super::recorded::{Note, Recorded};
@@ -24,11 +25,11 @@ use super::request_id::{RequestId, RequestIds};
 use super::route::{Route, classify, is_endpoint};
 use super::stamp::{Stamp, stamp};
 use super::stand_in::Acts;
-use super::{adopt, authority, credential};
-use crate::auth::{self, Denied, Identity};
+use super::{adopt, authority, credential, upgrade};
+use crate::auth::{self, Denied, Identity, look_again};
 use crate::http::header::X_REQUEST_ID;
-use crate::http::{Abort, Body, Handler, Peer, Refusal, RequestBody, reply};
-use crate::keys::{AddressFamily, Attempt, Token, UsageShard};
+use crate::http::{Abort, Body, Handler, Line, Peer, Refusal, RequestBody, reply};
+use crate::keys::{AddressFamily, Attempt, Epoch, Token, UsageShard};
 use crate::observe::{Credential, Metrics, Outcome, Record, WorkerObserver};
 use crate::upstream::{Exchange, Upstream};
 
@@ -46,6 +47,7 @@ pub struct Gateway {
 struct View {
     plan: Arc<Plan>,
     upstreams: Vec<Rc<Upstream>>,
+    live: Vec<Rc<LiveExchanges>>,
 }
 
 /// What is asked for.
@@ -53,6 +55,8 @@ struct Asked<'r> {
     request: &'r Request<Incoming>,
     path: &'r str,
     route: &'r Route,
+    /// Whether what follows may last, also where it needs no credential.
+    switches: bool,
 }
 
 /// What is known of a request besides itself.
@@ -62,6 +66,7 @@ struct Arrival {
     at: SystemTime,
     started: Instant,
     standing: Standing,
+    line: Line,
 }
 
 impl Gateway {
@@ -73,7 +78,7 @@ impl Gateway {
         metrics: Arc<Metrics>,
         observer: WorkerObserver,
     ) -> Self {
-        let view = Rc::new(View::new(plan.load_full(), &[]));
+        let view = Rc::new(View::new(plan.load_full(), None, &metrics));
         let observer = Rc::new(observer);
         Self { plan, view: RefCell::new(view), ids: RequestIds::new(), usage, metrics, observer }
     }
@@ -87,6 +92,7 @@ impl Gateway {
         arrival: &Arrival,
         note: &mut Note,
     ) -> Result<Answer, Stop> {
+        let upgrade = upgrade::asked(&mut request, &view.plan.upgrades)?;
         supported(request.method())?;
         let authority = authority::requested(&request)?;
         let way = view.choose(authority::deciding_name(authority.as_ref(), peer))?;
@@ -98,11 +104,13 @@ impl Gateway {
             arrival.standing.within_address_limit(way.limits, note)?;
         }
         if let Some(wish) = own_keys::wish(&route, way.instance) {
+            upgrade.map_or(Ok(()), |upgrade| upgrade.may_be_ignored())?;
             let max_body_bytes = view.plan.max_body_bytes;
             let visit = own_keys::Visit { wish, route, target, authority, max_body_bytes };
             return self.grant(&way, request, visit, (arrival, note)).await;
         }
-        let asked = Asked { request: &request, path: target.path(), route: &route };
+        let switches = upgrade.is_some();
+        let asked = Asked { request: &request, path: target.path(), route: &route, switches };
         let identity = self.identify(&way, asked, arrival, note).await?;
         self.note_use(identity.as_ref(), arrival, note);
         if counts && let Some(identity) = &identity {
@@ -117,6 +125,10 @@ impl Gateway {
         }
         let acts = if route.is_open() { Acts::AsNobody } else { Acts::AsOwner };
         way.instance.stand_ins.put_in(request.headers_mut(), identity.as_ref(), acts, arrival.at)?;
+        if let Some(upgrade) = upgrade {
+            let asker = upgrade::Asker { identity, line: &arrival.line, metrics: &self.metrics };
+            return upgrade.ask(&way, request, asker, note).await;
+        }
         let asker = Asker { route, identity, address: arrival.origin.address };
         let response = forward(&way, request, asker, note).await?;
         Ok(response)
@@ -126,7 +138,7 @@ impl Gateway {
     async fn identify(
         &self,
         way: &Way<'_>,
-        Asked { request, path, route }: Asked<'_>,
+        Asked { request, path, route, switches }: Asked<'_>,
         arrival: &Arrival,
         note: &mut Note,
     ) -> Result<Option<Identity>, Refusal> {
@@ -147,10 +159,15 @@ impl Gateway {
             address: arrival.origin.address,
         };
         let claimant = arrival.standing.claimant(way.limits);
+        let since = way.instance.keys.epoch();
         let verdict = if open {
             verifier.verify_known(credential, &attempt, &claimant).await
         } else {
             verifier.verify(credential, &attempt, &claimant, || adopt_key(way, &text)).await
+        };
+        let verdict = match verdict {
+            Ok(identity) if !open || switches => go_live(way, identity, since, arrival, note).await,
+            judged => judged,
         };
         match verdict {
             Ok(identity) => {
@@ -193,7 +210,7 @@ impl Gateway {
         if Arc::ptr_eq(&held.plan, &current) {
             return held;
         }
-        let next = Rc::new(View::new(Arc::clone(&current), &held.upstreams));
+        let next = Rc::new(View::new(Arc::clone(&current), Some(&held), &self.metrics));
         self.view.replace(Rc::clone(&next));
         next
     }
@@ -217,6 +234,7 @@ impl Gateway {
             request_bytes: 0,
             response_bytes: 0,
             complete: false,
+            cut: None,
         };
         Note::new(record, Arc::clone(&self.metrics), Rc::clone(&self.observer))
     }
@@ -225,17 +243,26 @@ impl Gateway {
 impl Handler for Gateway {
     type Body = Recorded<Body<Exchange>>;
 
-    async fn handle(&self, request: Request<Incoming>, peer: &Peer) -> Result<Response<Self::Body>, Abort> {
+    async fn handle(
+        &self,
+        request: Request<Incoming>,
+        peer: &Peer,
+        line: Line,
+    ) -> Result<Response<Self::Body>, Abort> {
         let view = self.view();
         let started = Instant::now();
         let origin = Origin::of(peer, request.headers(), &view.plan.trusted_proxies);
         let standing = Standing::new(origin.address, started);
-        let arrival = Arrival { id: self.ids.next(), origin, at: SystemTime::now(), started, standing };
+        let arrival = Arrival { id: self.ids.next(), origin, at: SystemTime::now(), started, standing, line };
         let mut note = self.begin(&request, &arrival);
         let version = request.version();
-        let mut response = match self.pass(&view, request, peer, &arrival, &mut note).await {
+        let passed = self.pass(&view, request, peer, &arrival, &mut note).await;
+        let mut response = match passed.and_then(|response| note.answer().map(|()| response)) {
             Ok(response) => response,
-            Err(Stop::Refused(refusal)) => refuse(refusal, version, &view, &note),
+            Err(Stop::Refused(refusal)) => {
+                note.part();
+                refuse(refusal, version, &view, &note)
+            }
             Err(Stop::BrokenOff) => return Err(Abort),
         };
         response.headers_mut().insert(X_REQUEST_ID, arrival.id.header());
@@ -246,24 +273,27 @@ impl Handler for Gateway {
 }
 
 impl View {
-    /// Keeps the connections to instances that are reached as before.
-    fn new(plan: Arc<Plan>, held: &[Rc<Upstream>]) -> Self {
-        let upstreams = plan
-            .instances()
-            .iter()
-            .map(|instance| {
-                let same = held.iter().find(|upstream| *upstream.settings() == instance.upstream);
-                same.map_or_else(|| Rc::new(Upstream::new(instance.upstream.clone())), Rc::clone)
-            })
-            .collect();
-        Self { plan, upstreams }
+    /// Keeps the connections to instances that are reached as before, and what is under way at those that
+    /// were there before.
+    fn new(plan: Arc<Plan>, held: Option<&Self>, metrics: &Arc<Metrics>) -> Self {
+        let (mut upstreams, mut live) = (Vec::new(), Vec::new());
+        for instance in plan.instances() {
+            let mut kept = held.iter().flat_map(|held| &held.upstreams);
+            let same = kept.find(|upstream| *upstream.settings() == instance.upstream);
+            upstreams.push(same.map_or_else(|| Rc::new(Upstream::new(instance.upstream.clone())), Rc::clone));
+            let mut kept = held.iter().flat_map(|held| &held.live);
+            let same = kept.find(|live| live.is_of(&instance.keys));
+            live.push(same.map_or_else(|| LiveExchanges::new(&instance.keys, metrics), Rc::clone));
+        }
+        Self { plan, upstreams, live }
     }
 
     fn choose(&self, host: Option<&str>) -> Result<Way<'_>, Refusal> {
         let place = self.plan.place_of(host).ok_or(Refusal::Misdirected)?;
         let instance = self.plan.instances().get(place).ok_or(Refusal::Misdirected)?;
         let upstream = self.upstreams.get(place).ok_or(Refusal::Misdirected)?;
-        Ok(Way { limits: &self.plan.limits, instance, upstream })
+        let live = self.live.get(place).filter(|_| self.plan.cut_live_exchanges);
+        Ok(Way { limits: &self.plan.limits, live, instance, upstream })
     }
 }
 
@@ -291,6 +321,24 @@ fn kind(credential: auth::Credential<'_>) -> Credential {
         auth::Credential::Token(_) => Credential::Jwt,
         auth::Credential::Key(_) | auth::Credential::MalformedKey => Credential::ApiKey,
     }
+}
+
+/// From here on the exchange ends when its credential does. What has ended since the credential was looked
+/// at may have been told of before that.
+async fn go_live(
+    way: &Way<'_>,
+    identity: Identity,
+    since: Epoch,
+    arrival: &Arrival,
+    note: &mut Note,
+) -> Result<Identity, Denied> {
+    let Some(live) = way.live else { return Ok(identity) };
+    note.go_live(live.enter(&identity, arrival.line.clone()));
+    let keys = &way.instance.keys;
+    if keys.epoch() != since {
+        look_again(keys, &identity, arrival.at).await.inspect_err(|_| note.leave())?;
+    }
+    Ok(identity)
 }
 
 /// Asks the instance about a key that nobody here knows.

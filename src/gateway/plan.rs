@@ -20,6 +20,8 @@ pub struct Plan {
     for_every_host: Option<usize>,
     pub(super) trusted_proxies: Vec<Network>,
     pub(super) max_body_bytes: u64,
+    pub(super) cut_live_exchanges: bool,
+    pub(super) upgrades: Vec<String>,
     pub(super) limits: Limits,
 }
 
@@ -54,6 +56,8 @@ impl Plan {
             for_every_host: None,
             trusted_proxies: settings.trusted_proxies.clone(),
             max_body_bytes: settings.max_body_bytes,
+            cut_live_exchanges: settings.cut_live_exchanges,
+            upgrades: settings.upgrades.clone(),
             limits: Limits::new(settings.limits, Arc::clone(counted)),
         };
         for (index, instance) in settings.instances.iter().enumerate() {

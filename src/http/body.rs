@@ -80,6 +80,7 @@ enum Content {
 pub struct Progress {
     received: Cell<u64>,
     exceeded: Cell<bool>,
+    whole: Cell<bool>,
     forged: Cell<u64>,
 }
 
@@ -94,6 +95,12 @@ impl Progress {
     #[must_use]
     pub fn forged(&self) -> u64 {
         self.forged.get()
+    }
+
+    /// Whether all of it has passed.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.whole.get()
     }
 
     /// Whether the content was longer than the limit.
@@ -123,7 +130,9 @@ impl RequestBody {
     /// Wraps a client's request body; more than `max_bytes` of content is an error.
     #[must_use]
     pub fn limited(incoming: Incoming, max_bytes: u64) -> Self {
-        Self { content: Content::Streamed(incoming), remaining: max_bytes, progress: Rc::default() }
+        let progress = Rc::<Progress>::default();
+        progress.whole.set(incoming.is_end_stream());
+        Self { content: Content::Streamed(incoming), remaining: max_bytes, progress }
     }
 
     /// Content that the gateway itself sends.
@@ -177,6 +186,7 @@ impl HttpBody for RequestBody {
             },
         };
         let Some(frame) = frame else {
+            this.progress.whole.set(true);
             return Poll::Ready(None);
         };
         if let Some(data) = frame.data_ref() {
@@ -189,6 +199,8 @@ impl HttpBody for RequestBody {
             let received = &this.progress.received;
             received.set(received.get() + length);
         }
+        // Whoever sees that nothing more will come does not ask again.
+        this.progress.whole.set(this.is_end_stream());
         Poll::Ready(Some(Ok(this.without_forbidden_trailers(frame))))
     }
 
@@ -220,6 +232,6 @@ mod tests {
         let collected = body.collect().await.expect("own content").to_bytes();
         assert_eq!(&collected[..], b"{}");
         assert_eq!(progress.received(), 2);
-        assert!(!progress.exceeded());
+        assert!(!progress.exceeded() && progress.is_whole());
     }
 }

@@ -6,17 +6,20 @@ use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 
+use super::Line;
+
 /// What answers the requests of one worker. Made on the worker's own thread, so it need not be `Send`.
 pub trait Handler: 'static {
     /// The body of its responses.
     type Body: http_body::Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static;
 
     /// Answers one request. An `Err` closes the connection (HTTP/1.1) or resets the stream (HTTP/2)
-    /// without an answer.
+    /// without an answer. So does cutting the line, at any time until the response's body is dropped.
     fn handle(
         &self,
         request: Request<Incoming>,
         peer: &Peer,
+        line: Line,
     ) -> impl Future<Output = Result<Response<Self::Body>, Abort>>;
 }
 

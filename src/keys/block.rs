@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
+
+use super::notice::{Board, Notice};
 
 /// That a user or a session is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +36,7 @@ pub enum Subject {
 pub struct Blocks {
     count: AtomicUsize,
     known: RwLock<Known>,
+    board: Arc<Board>,
 }
 
 #[derive(Debug, Default)]
@@ -43,6 +46,11 @@ struct Known {
 }
 
 impl Blocks {
+    /// Nobody is refused yet; who is from now on is told of there.
+    pub(super) fn telling(board: Arc<Board>) -> Self {
+        Self { board, ..Self::default() }
+    }
+
     /// Whether nobody is refused.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -71,7 +79,9 @@ impl Blocks {
 
     /// Refuses from now on.
     pub(super) fn add(&self, subject: Subject, until: Option<SystemTime>) {
+        let notice = Notice::of(&subject);
         self.change(|known| known.add(subject, until));
+        self.board.tell(notice);
     }
 
     /// Accepts again.
@@ -86,7 +96,15 @@ impl Blocks {
     pub(super) fn replace(&self, blocks: impl IntoIterator<Item = Block>) {
         let mut all = Known::default();
         blocks.into_iter().for_each(|block| all.add(block.subject, block.until));
-        self.change(|known| *known = all);
+        let mut notices = Vec::new();
+        self.change(|known| {
+            let users = all.users.keys().filter(|id| !known.users.contains_key(*id));
+            notices.extend(users.map(|id| Notice::UserBlocked(id.as_str().into())));
+            let sessions = all.sessions.keys().filter(|digest| !known.sessions.contains_key(*digest));
+            notices.extend(sessions.map(|digest| Notice::SessionEnded(*digest)));
+            *known = all;
+        });
+        notices.into_iter().for_each(|notice| self.board.tell(notice));
     }
 
     /// All of them, with their ends.
@@ -113,6 +131,15 @@ impl Blocks {
     }
 }
 
+impl Notice {
+    fn of(subject: &Subject) -> Self {
+        match subject {
+            Subject::User(id) => Self::UserBlocked(id.as_str().into()),
+            Subject::Session(digest) => Self::SessionEnded(*digest),
+        }
+    }
+}
+
 impl Known {
     fn add(&mut self, subject: Subject, until: Option<SystemTime>) {
         match subject {
@@ -125,6 +152,8 @@ impl Known {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use futures_util::FutureExt;
 
     use super::*;
 
@@ -141,5 +170,25 @@ mod tests {
         assert!(!blocks.has_user("ann", now) && blocks.has_session(&[7; 32], now));
         blocks.replace([]);
         assert!(!blocks.has_session(&[7; 32], now));
+    }
+
+    #[test]
+    fn who_is_refused_anew_is_told_of_once() {
+        let board = Arc::<Board>::default();
+        let (blocks, mut notices) = (Blocks::telling(Arc::clone(&board)), board.listen());
+        let block = |subject| {
+            let (instance, at) = ("home".to_owned(), SystemTime::UNIX_EPOCH);
+            Block { instance, subject, at, until: None, why: None }
+        };
+        let (ann, bob) = (Subject::User("ann".to_owned()), Subject::User("bob".to_owned()));
+        blocks.add(ann.clone(), None);
+        let told = notices.next().now_or_never().flatten().expect("news");
+        assert!(told.users.contains("ann"));
+        blocks.replace([block(ann), block(bob), block(Subject::Session([7; 32]))]);
+        let told = notices.next().now_or_never().flatten().expect("news");
+        assert_eq!((told.users.len(), told.sessions.len()), (1, 1), "{told:?}");
+        assert!(told.users.contains("bob"));
+        blocks.replace([]);
+        assert!(notices.next().now_or_never().is_none(), "who is accepted again ends nothing");
     }
 }

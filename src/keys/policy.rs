@@ -87,12 +87,7 @@ impl Policy {
     /// # Errors
     /// The first thing that is against it.
     pub fn permits(&self, attempt: &Attempt<'_>) -> Result<(), Breach> {
-        if self.expires_at.is_some_and(|end| end <= attempt.at) {
-            return Err(Breach::Expired);
-        }
-        if self.disabled {
-            return Err(Breach::Disabled);
-        }
+        self.holds_at(attempt.at)?;
         if !self.addresses.is_empty() && !self.addresses.iter().any(|net| net.contains(attempt.address)) {
             return Err(Breach::Address);
         }
@@ -101,6 +96,20 @@ impl Policy {
         let path = self.paths.is_empty() || self.paths.iter().any(|path| lies_below(attempt.path, path));
         if (self.read_only && !reads) || !method || !path {
             return Err(Breach::Scope);
+        }
+        Ok(())
+    }
+
+    /// Whether the key may be used at all.
+    ///
+    /// # Errors
+    /// That its time is over, or that it is disabled.
+    pub fn holds_at(&self, now: SystemTime) -> Result<(), Breach> {
+        if self.expires_at.is_some_and(|end| end <= now) {
+            return Err(Breach::Expired);
+        }
+        if self.disabled {
+            return Err(Breach::Disabled);
         }
         Ok(())
     }

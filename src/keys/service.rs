@@ -15,6 +15,7 @@ use super::block::{Blocks, Subject};
 use super::cache::{Cache, Finding, Purpose};
 use super::graves::Graves;
 use super::lease::{Lease, Moment, Position};
+use super::notice::{Board, Epoch, Notice, Notices};
 use super::store::watch;
 use super::{ActiveKey, Admission, Adoption, Ending, KeyHash, KeyRecord, KeyStore, Learned, LookupError};
 use super::{Revocation, Settings, StoreError, Verdict};
@@ -32,6 +33,7 @@ struct Shared {
     cache: Cache,
     graves: Graves,
     blocks: Blocks,
+    board: Arc<Board>,
     lease: Arc<Lease>,
     serve_stale_for: Duration,
     store: Arc<dyn KeyStore>,
@@ -86,10 +88,24 @@ impl Keys {
         let outcomes = &metrics.key_cache;
         let (hits, misses) = (outcomes.with_label_values(&["hit"]), outcomes.with_label_values(&["miss"]));
         let cache = Cache::new(settings.cache_entries, settings.cache_for, Arc::clone(&lease));
-        let (graves, blocks) = (Graves::default(), Blocks::default());
+        let (graves, board) = (Graves::default(), Arc::<Board>::default());
+        let blocks = Blocks::telling(Arc::clone(&board));
         let serve_stale_for = settings.serve_stale_for;
-        let shared = Shared { instance, cache, graves, blocks, lease, serve_stale_for, store, metrics };
+        let shared =
+            Shared { instance, cache, graves, blocks, board, lease, serve_stale_for, store, metrics };
         Self { shared: Arc::new(shared), hits, misses }
+    }
+
+    /// Everything that ends from now on.
+    #[must_use]
+    pub fn notices(&self) -> Notices {
+        self.shared.board.listen()
+    }
+
+    /// What a credential was judged in; where it has passed since, something has ended meanwhile.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.shared.board.epoch()
     }
 
     /// The users and sessions that are refused.
@@ -192,12 +208,19 @@ impl Keys {
             Ok(Finding::Changed)
         };
         Box::pin(self.shared.cache.load(hash, Purpose::Change, load)).await.map_err(of_store)?;
+        self.shared.board.tell(Notice::KeyAmended(*hash));
         changed.unwrap_or_else(|| Err(stopping()))
     }
 
     /// Forgets what is remembered of a key: there is news of it. A revocation stays.
     pub(super) async fn forget(&self, hash: &KeyHash) {
         self.shared.cache.spoil(hash).await;
+    }
+
+    /// The same, where others have changed its policy: what it has under way is judged again.
+    pub(super) async fn amended(&self, hash: &KeyHash) {
+        self.forget(hash).await;
+        self.shared.board.tell(Notice::KeyAmended(*hash));
     }
 
     /// Forgets all that is remembered. Revocations stay.
@@ -343,7 +366,7 @@ impl Shared {
     async fn bury(self: &Arc<Self>, id: &str, hashes: &[KeyHash], revocation: &Revocation) {
         self.graves.dig(id, hashes, revocation);
         for hash in hashes {
-            self.cache.spoil(hash).await;
+            self.end(hash).await;
         }
         if !hashes.is_empty() {
             return;
@@ -355,8 +378,14 @@ impl Shared {
         let remembered: Vec<Arc<ActiveKey>> = tokio::task::spawn_blocking(search).await.unwrap_or_default();
         for key in remembered {
             self.graves.dig(id, &[key.record.hash], revocation);
-            self.cache.spoil(&key.record.hash).await;
+            self.end(&key.record.hash).await;
         }
+    }
+
+    /// Refuses a key from now on, and ends what it has under way.
+    async fn end(&self, hash: &KeyHash) {
+        self.cache.spoil(hash).await;
+        self.board.tell(Notice::KeyEnded(*hash));
     }
 }
 

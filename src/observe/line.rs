@@ -85,6 +85,10 @@ impl Line {
             out,
             format_args!(r#","request_bytes":{received},"response_bytes":{sent},"complete":{complete}"#),
         );
+        match record.cut {
+            Some(cut) => put(out, format_args!(r#","cut":"{}""#, cut.as_str())),
+            None => out.extend_from_slice(br#","cut":null"#),
+        }
         json_text(out, "user_agent", record.user_agent(), LONGEST_USER_AGENT, redact::words);
         out.push(b'}');
     }
@@ -118,7 +122,11 @@ impl Line {
             Some(upstream) => put(out, format_args!("{:.3}ms", milliseconds(upstream))),
             None => out.push(b'-'),
         }
-        let completeness = if record.complete { "complete" } else { "incomplete" };
+        let completeness = match (record.cut, record.complete) {
+            (Some(_), _) => "cut",
+            (None, true) => "complete",
+            (None, false) => "incomplete",
+        };
         put(
             out,
             format_args!(" in={} out={} {completeness} id=", record.request_bytes, record.response_bytes),
@@ -221,7 +229,7 @@ mod tests {
                 r#""client":"192.0.2.7","instance":"home","method":"GET","path":"/api/bins","query":"q=*","#,
                 r#""protocol":"1.1","status":200,"auth":"api_key","outcome":"accepted","user_id":"u-1","#,
                 r#""key_id":"k-1","duration_ms":1.500,"upstream_ms":1.000,"request_bytes":3,"#,
-                r#""response_bytes":5,"complete":true,"user_agent":"curl/8"}"#,
+                r#""response_bytes":5,"complete":true,"cut":null,"user_agent":"curl/8"}"#,
                 "\n"
             )
         );
@@ -245,6 +253,13 @@ mod tests {
                 "\n"
             )
         );
+    }
+
+    #[test]
+    fn an_exchange_that_was_cut_says_so() {
+        let record = || Record { complete: false, cut: Some(super::super::Cut::Session), ..example_record() };
+        assert!(written(record(), Format::Json).contains(r#""complete":false,"cut":"session","#));
+        assert!(written(record(), Format::Text).contains(" out=5 cut id="));
     }
 
     #[test]
@@ -284,7 +299,7 @@ mod tests {
             }
             if format == Format::Json {
                 let value: serde_json::Value = serde_json::from_str(&line).expect("JSON");
-                assert_eq!(value.as_object().map(serde_json::Map::len), Some(19));
+                assert_eq!(value.as_object().map(serde_json::Map::len), Some(20));
             }
         }
         assert!(targets > 1000, "{targets}");

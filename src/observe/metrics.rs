@@ -75,6 +75,10 @@ pub struct Metrics {
     /// `bad_credential`: one more than allowed; `look_up`, `adoption`: not made for a penalised source;
     /// `open_route`: a look-up not made on a route that needs no credential.
     pub throttled: IntCounterVec,
+    /// `exchanges_cut_total{reason}`: ended under way, because their `key`, `user` or `session` ended.
+    pub exchanges_cut: IntCounterVec,
+    /// `upgrades_open`: connections and streams that have switched to another protocol.
+    pub upgrades_open: IntGauge,
     /// `access_log_dropped_total`: lines lost because the log could not keep up or be written.
     pub access_log_dropped: IntCounter,
 }
@@ -141,6 +145,8 @@ impl Metrics {
                 "listener",
             )?,
             throttled: counters(r, "throttled_total", "How often each limit was felt", &["reason"])?,
+            exchanges_cut: counters(r, "exchanges_cut_total", "Ended with their credential", &["reason"])?,
+            upgrades_open: gauge(r, "upgrades_open", "Connections that have switched protocols")?,
             access_log_dropped: counter(r, "access_log_dropped_total", "Access log lines that were lost")?,
         })
     }
@@ -242,13 +248,15 @@ mod tests {
     /// The names of all metrics, also of those without a series yet.
     fn names() -> BTreeSet<String> {
         let metrics = Metrics::new().expect("metrics");
-        for vec in [
+        let counters = [
             &metrics.requests,
             &metrics.auth,
             &metrics.key_cache,
             &metrics.throttled,
+            &metrics.exchanges_cut,
             &metrics.store.failures,
-        ] {
+        ];
+        for vec in counters {
             let labels = vec.desc().first().map_or(0, |desc| desc.variable_labels.len());
             vec.with_label_values(&vec!["x"; labels]).inc();
         }

@@ -15,7 +15,7 @@ mod worker;
 
 pub use diagnostics::{DiagnosticsError, init_tracing};
 pub use metrics::Metrics;
-pub use record::{Credential, Outcome, Record};
+pub use record::{Credential, Cut, Outcome, Record};
 pub use store::StoreMetrics;
 pub use worker::{Observer, WorkerObserver};
 
@@ -96,5 +96,6 @@ fn example_record() -> Record {
         request_bytes: 3,
         response_bytes: 5,
         complete: true,
+        cut: None,
     }
 }

@@ -46,6 +46,8 @@ pub struct Record {
     pub response_bytes: u64,
     /// Whether the response came to its proper end.
     pub complete: bool,
+    /// What ended the exchange before its time, where something did.
+    pub cut: Option<Cut>,
 }
 
 impl Record {
@@ -63,6 +65,29 @@ impl Record {
     /// The `User-Agent` field, as it came.
     pub(super) fn user_agent(&self) -> Option<&[u8]> {
         self.user_agent.as_ref().map(HeaderValue::as_bytes)
+    }
+}
+
+/// What ended, and with it an exchange that was under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Cut {
+    /// Its API key: revoked, disabled, or over.
+    Key,
+    /// Its user may not go on: they were blocked.
+    User,
+    /// Its session.
+    Session,
+}
+
+impl Cut {
+    /// Its metric label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Key => "key",
+            Self::User => "user",
+            Self::Session => "session",
+        }
     }
 }
 

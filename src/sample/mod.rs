@@ -39,7 +39,7 @@ use hyper::http::request;
 use hyper::{Method, Request, Response};
 use serde_json::{Map, Value};
 
-use crate::http::{Abort, Handler, Peer};
+use crate::http::{Abort, Handler, Line, Peer};
 use answer::{Answer, Dress, Fault, bytes, preflight};
 use body::Tally;
 use cookie::Jar;
@@ -94,7 +94,12 @@ impl Sample {
 impl Handler for Sample {
     type Body = SampleBody;
 
-    async fn handle(&self, request: Request<Incoming>, _peer: &Peer) -> Result<Response<SampleBody>, Abort> {
+    async fn handle(
+        &self,
+        request: Request<Incoming>,
+        _peer: &Peer,
+        _line: Line,
+    ) -> Result<Response<SampleBody>, Abort> {
         Ok(self.answer(request).await)
     }
 }

@@ -17,7 +17,7 @@ use hyper::{Request, Response, Version};
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
-use crate::http::{Abort, Handler, Peer};
+use crate::http::{Abort, Handler, Line, Lines, Peer};
 
 /// What the socket has seen. Shared with it by `Arc`, since an upgraded socket may leave this thread.
 #[derive(Debug, Default)]
@@ -87,6 +87,8 @@ pub(super) enum Framing {
 #[derive(Debug)]
 pub(super) struct Activity {
     traffic: Arc<Traffic>,
+    /// Held, too, by streams that have become tunnels: their exchange in HTTP is over.
+    lines: Rc<Lines>,
     exchanges: Cell<u32>,
     last: Cell<(Version, Framing)>,
     idle_since: Cell<Instant>,
@@ -94,9 +96,10 @@ pub(super) struct Activity {
 }
 
 impl Activity {
-    pub(super) fn new(traffic: Arc<Traffic>) -> Self {
+    pub(super) fn new(traffic: Arc<Traffic>, lines: Rc<Lines>) -> Self {
         Self {
             traffic,
+            lines,
             exchanges: Cell::new(0),
             last: Cell::new((Version::HTTP_11, Framing::Bodyless)),
             idle_since: Cell::new(Instant::now()),
@@ -124,7 +127,7 @@ impl Activity {
         if self.exchanges.get() > 0 {
             return None;
         }
-        if self.traffic.unsent.load(Ordering::Relaxed) {
+        if self.traffic.unsent.load(Ordering::Relaxed) || self.lines.are_held() {
             self.idle_since.set(Instant::now());
             return None;
         }
@@ -182,35 +185,39 @@ pub(super) struct Shared<H> {
 }
 
 impl<H: Handler> Shared<H> {
-    pub(super) fn new(handler: &Rc<H>, peer: Peer, traffic: &Arc<Traffic>) -> Rc<Self> {
-        let activity = Activity::new(Arc::clone(traffic));
+    pub(super) fn new(handler: &Rc<H>, peer: Peer, traffic: &Arc<Traffic>, lines: &Rc<Lines>) -> Rc<Self> {
+        let activity = Activity::new(Arc::clone(traffic), Rc::clone(lines));
         Rc::new(Self { handler: Rc::clone(handler), peer, activity })
     }
 }
 
 /// One request from its complete head to the end of its response.
 #[derive(Debug)]
-pub(super) struct Exchange<H>(Rc<Shared<H>>);
+pub(super) struct Exchange<H> {
+    shared: Rc<Shared<H>>,
+    line: Line,
+}
 
 impl<H> Exchange<H> {
-    pub(super) fn begin(shared: &Rc<Shared<H>>, request: &Request<Incoming>) -> Self {
+    pub(super) fn begin(shared: &Rc<Shared<H>>, request: &Request<Incoming>, line: Line) -> Self {
         let framing = if request.body().is_end_stream() { Framing::Bodyless } else { Framing::Content };
         shared.activity.begin(request.version(), framing);
-        Self(Rc::clone(shared))
+        Self { shared: Rc::clone(shared), line }
     }
 }
 
 impl<H: Handler> Exchange<H> {
     /// Has the handler answer; the exchange lasts until the response body is dropped.
     pub(super) async fn answer(self, request: Request<Incoming>) -> Result<Response<Tracked<H>>, Abort> {
-        let response = self.0.handler.handle(request, &self.0.peer).await?;
+        let Shared { handler, peer, .. } = &*self.shared;
+        let response = handler.handle(request, peer, self.line.clone()).await?;
         Ok(response.map(|body| Tracked { body, exchange: self }))
     }
 }
 
 impl<H> Drop for Exchange<H> {
     fn drop(&mut self) {
-        self.0.activity.end();
+        self.shared.activity.end();
     }
 }
 
@@ -259,7 +266,7 @@ mod tests {
 
     fn activity() -> (Arc<Traffic>, Activity) {
         let traffic = Arc::new(Traffic::default());
-        (Arc::clone(&traffic), Activity::new(traffic))
+        (Arc::clone(&traffic), Activity::new(traffic, Rc::default()))
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub(super) struct Door<H> {
     pub(super) timeouts: Timeouts,
     pub(super) http1: hyper1::Builder,
     pub(super) http2: hyper2::Builder<LocalExecutor>,
+    pub(super) executor: LocalExecutor,
 }
 
 /// Serves one connection to its end.

@@ -4,12 +4,13 @@
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use tokio::time::{Instant, sleep_until};
 
 use super::activity::{Activity, Due, Patience};
 use super::drain::Seat;
+use crate::http::Line;
 
 /// Why a connection is no longer driven.
 #[derive(Debug)]
@@ -24,21 +25,36 @@ pub(super) enum End {
     SlowHead,
     /// The worker drains.
     Draining,
+    /// Its line was cut.
+    Cut,
+}
+
+/// What is looked at beside the connection.
+pub(super) struct Watch<'c> {
+    pub(super) activity: &'c Activity,
+    pub(super) patience: Patience,
+    /// The line that the whole connection hangs by, where there is one.
+    pub(super) line: Option<&'c Line>,
+}
+
+impl Watch<'_> {
+    fn is_cut(&self, cx: &Context<'_>) -> bool {
+        self.line.is_some_and(|line| line.is_cut(cx))
+    }
 }
 
 /// Polls the connection; its one timer is armed anew only when it fires, or when a deadline comes
 /// nearer, which for whole requests it never does.
-pub(super) async fn drive<C>(
-    connection: &mut C,
-    activity: &Activity,
-    seat: &mut Seat,
-    patience: Patience,
-) -> End
+pub(super) async fn drive<C>(connection: &mut C, seat: &mut Seat, watch: Watch<'_>) -> End
 where
     C: Future<Output = hyper::Result<()>> + Unpin,
 {
+    let Watch { activity, patience, .. } = watch;
     let mut timer = pin!(sleep_until(activity.idle_since() + patience.doze.unwrap_or(patience.idle)));
     poll_fn(|cx| {
+        if watch.is_cut(cx) {
+            return Poll::Ready(End::Cut);
+        }
         // Told before its response is written, a connection can say in it that it will close. An idle
         // one is polled first: a request that has already come in is still answered.
         if activity.busy() && seat.draining(cx) {
@@ -64,6 +80,23 @@ where
             }
         }
         Poll::Pending
+    })
+    .await
+}
+
+/// The connection's line was cut.
+pub(super) struct Cut;
+
+/// Polls a connection that is to end by itself.
+pub(super) async fn drive_to_its_end<C>(connection: &mut C, line: &Line) -> Result<hyper::Result<()>, Cut>
+where
+    C: Future<Output = hyper::Result<()>> + Unpin,
+{
+    poll_fn(|cx| {
+        if line.is_cut(cx) {
+            return Poll::Ready(Err(Cut));
+        }
+        Pin::new(&mut *connection).poll(cx).map(Ok)
     })
     .await
 }

@@ -16,13 +16,13 @@ use hyper::{Request, body::Incoming};
 use hyper_util::rt::TokioIo;
 use tokio::time::{sleep_until, timeout};
 
-use crate::http::{Handler, Peer};
+use crate::http::{Handler, Lines, Peer};
 
 use super::Settings;
 use super::activity::{Activity, Exchange, Patience, Shared};
 use super::connection::Door;
 use super::drain::Seat;
-use super::drive::{End, drive};
+use super::drive::{Cut, End, Watch, drive, drive_to_its_end};
 use super::socket::{Socket, Transport};
 
 /// hyper's settings for HTTP/1.1.
@@ -49,7 +49,7 @@ pub(super) async fn serve<H: Handler, T: Transport>(
     peer: Peer,
     mut seat: Seat,
 ) {
-    let shared = Shared::new(&door.handler, peer, socket.traffic());
+    let shared = Shared::new(&door.handler, peer, socket.traffic(), &Rc::default());
     let mut awake = Some(socket);
     while let Some(socket) = awake.take() {
         if let Some(quiet) = answer_requests(&door, &shared, socket, &mut seat).await {
@@ -65,16 +65,21 @@ async fn answer_requests<H: Handler, T: Transport>(
     socket: Socket<T>,
     seat: &mut Seat,
 ) -> Option<Socket<T>> {
+    // One for all of its requests: they come one after the other, and what is cut ends the connection.
+    let line = Rc::<Lines>::default().open();
     let service = {
-        let shared = Rc::clone(shared);
-        service_fn(move |request: Request<Incoming>| Exchange::begin(&shared, &request).answer(request))
+        let (shared, line) = (Rc::clone(shared), line.clone());
+        service_fn(move |request: Request<Incoming>| {
+            Exchange::begin(&shared, &request, line.clone()).answer(request)
+        })
     };
     let patience =
         Patience { idle: door.timeouts.idle, doze: Some(DOZE_AFTER), head: Some(door.timeouts.header) };
     // Boxed, so that it takes no room while the connection dozes.
     let connection = door.http1.serve_connection(TokioIo::new(socket), service).with_upgrades();
     let mut connection = Box::new(connection);
-    match drive(&mut *connection, &shared.activity, seat, patience).await {
+    let watch = Watch { activity: &shared.activity, patience, line: Some(&line) };
+    match drive(&mut *connection, seat, watch).await {
         End::Doze => return take_socket(*connection),
         End::SlowHead => tracing::debug!("request head took too long, connection closed"),
         End::Idle => {
@@ -85,11 +90,13 @@ async fn answer_requests<H: Handler, T: Transport>(
         End::Draining => {
             let was_busy = shared.activity.busy();
             Pin::new(&mut *connection).graceful_shutdown();
-            let result = (&mut *connection).await;
-            if was_busy {
-                Box::pin(part(connection, result, &shared.activity)).await;
+            match drive_to_its_end(&mut *connection, &line).await {
+                Ok(result) if was_busy => Box::pin(part(connection, result, &shared.activity)).await,
+                Ok(_) => {}
+                Err(Cut) => sever(*connection),
             }
         }
+        End::Cut => sever(*connection),
     }
     None
 }
@@ -154,6 +161,21 @@ async fn part<T, S>(
                 socket.reset();
             }
         }
+    }
+}
+
+/// Ends a connection whose exchange was cut: at once, and so that the client cannot take what it has for a
+/// whole response. What waits to be sent is thrown away, however slowly the client reads.
+fn sever<T, S>(connection: UpgradeableConnection<TokioIo<Socket<T>>, S>)
+where
+    T: Transport,
+    S: HttpService<Incoming>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    S::ResBody: 'static,
+    <S::ResBody as hyper::body::Body>::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    if let Some(socket) = take_socket(connection) {
+        socket.reset();
     }
 }
 

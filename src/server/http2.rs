@@ -1,40 +1,87 @@
 //! One HTTP/2 connection: concurrent streams, bounded windows, idle times, its end.
 
-use std::pin::Pin;
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use hyper::rt::Executor;
 use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
-use hyper::{Request, body::Incoming};
+use hyper::{Method, Request, body::Incoming};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::timeout;
 
-use crate::http::{Handler, Peer};
+use crate::http::{Handler, Line, Lines, Peer};
 
 use super::Settings;
 use super::activity::{Exchange, Patience, Shared};
 use super::connection::Door;
 use super::drain::Seat;
-use super::drive::{End, drive};
+use super::drive::{End, Watch, drive};
 use super::socket::{Socket, Transport};
 
-/// Runs the streams of a connection on the worker's own thread.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct LocalExecutor;
+/// Runs the streams of a connection on the worker's own thread, each until its line is cut.
+///
+/// hyper has a stream run as soon as the service has been called for it, so the line that was handed over
+/// last is the stream's own.
+#[derive(Clone, Default)]
+pub(super) struct LocalExecutor {
+    next: Rc<Cell<Option<Run>>>,
+}
+
+/// What is run next.
+enum Run {
+    /// A stream, by its own line.
+    Stream(Line),
+    /// A stream that may become a tunnel, by its own line.
+    Connect(Line),
+    /// What sends on a stream that has become a tunnel. Who uses the tunnel drives its line; when they let
+    /// go of it, this is woken.
+    Tunnel(Line),
+}
+
+impl LocalExecutor {
+    /// The line of the stream that is run next.
+    fn hand_over(&self, method: &Method, line: &Line) {
+        let line = line.clone();
+        let run = if *method == Method::CONNECT { Run::Connect(line) } else { Run::Stream(line) };
+        self.next.set(Some(run));
+    }
+}
 
 impl<F: Future + 'static> Executor<F> for LocalExecutor {
     fn execute(&self, future: F) {
+        let (run, next) = (self.next.take(), Rc::clone(&self.next));
         tokio::task::spawn_local(async move {
-            future.await;
+            // Dropped unfinished, a stream is reset (RFC 9113 §5.4.2), and what it had to send thrown away.
+            let mut stream = pin!(future);
+            poll_fn(|cx| {
+                let is_cut = match &run {
+                    Some(Run::Stream(line) | Run::Connect(line)) => line.is_cut(cx),
+                    Some(Run::Tunnel(line)) => line.was_cut(),
+                    None => false,
+                };
+                if is_cut {
+                    return Poll::Ready(());
+                }
+                let Some(Run::Connect(line)) = &run else { return stream.as_mut().poll(cx).map(drop) };
+                // What it has run meanwhile belongs to it.
+                next.set(Some(Run::Tunnel(line.clone())));
+                let polled = stream.as_mut().poll(cx).map(drop);
+                next.set(None);
+                polled
+            })
+            .await;
         });
     }
 }
 
 /// hyper's settings for HTTP/2.
-pub(super) fn builder(settings: &Settings) -> Builder<LocalExecutor> {
-    let mut builder = Builder::new(LocalExecutor);
+pub(super) fn builder(settings: &Settings, executor: LocalExecutor) -> Builder<LocalExecutor> {
+    let mut builder = Builder::new(executor);
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(settings.max_concurrent_streams)
@@ -46,6 +93,9 @@ pub(super) fn builder(settings: &Settings) -> Builder<LocalExecutor> {
         .max_local_error_reset_streams(MAX_ERROR_RESETS)
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PONG_WITHIN);
+    if settings.extended_connect {
+        builder.enable_connect_protocol();
+    }
     builder
 }
 
@@ -56,21 +106,27 @@ pub(super) async fn serve<H: Handler, T: Transport>(
     peer: Peer,
     mut seat: Seat,
 ) {
-    let shared = Shared::new(&door.handler, peer, socket.traffic());
+    let lines = Rc::<Lines>::default();
+    let shared = Shared::new(&door.handler, peer, socket.traffic(), &lines);
     let service = {
-        let shared = Rc::clone(&shared);
-        service_fn(move |request: Request<Incoming>| Exchange::begin(&shared, &request).answer(request))
+        let (shared, executor) = (Rc::clone(&shared), door.executor.clone());
+        service_fn(move |request: Request<Incoming>| {
+            let line = lines.open();
+            executor.hand_over(request.method(), &line);
+            Exchange::begin(&shared, &request, line).answer(request)
+        })
     };
     let patience = Patience { idle: door.timeouts.idle, doze: None, head: None };
     let mut connection = door.http2.serve_connection(TokioIo::new(socket), service);
-    match drive(&mut connection, &shared.activity, &mut seat, patience).await {
+    let watch = Watch { activity: &shared.activity, patience, line: None };
+    match drive(&mut connection, &mut seat, watch).await {
         End::Closed(Ok(())) => {}
         End::Closed(Err(error)) => tracing::debug!(%error, "connection ended"),
         End::Draining => {
             Pin::new(&mut connection).graceful_shutdown();
             let _ = (&mut connection).await;
         }
-        End::Idle | End::Doze | End::SlowHead => {
+        End::Idle | End::Doze | End::SlowHead | End::Cut => {
             Pin::new(&mut connection).graceful_shutdown();
             let _ = Box::pin(timeout(GOODBYE, &mut connection)).await;
         }

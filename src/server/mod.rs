@@ -44,6 +44,8 @@ pub struct Settings {
     pub max_headers: usize,
     /// The most concurrent HTTP/2 streams of one connection.
     pub max_concurrent_streams: u32,
+    /// Whether HTTP/2 clients may ask for another protocol on a stream (RFC 8441).
+    pub extended_connect: bool,
 }
 
 /// One address to listen on.

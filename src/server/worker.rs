@@ -19,6 +19,7 @@ use crate::http::Handler;
 use super::accept::{Complaint, accept};
 use super::connection::{self, Door};
 use super::drain::{Drained, Gate, Occupancy, Permit, Roster};
+use super::http2::LocalExecutor;
 use super::{Settings, http1, http2};
 
 /// What the workers are told to do. When nobody is left to tell them, they stop at once.
@@ -121,13 +122,15 @@ impl<'a, H: Handler> Site<'a, H> {
     fn open_one(&self, entrance: Entrance) -> io::Result<JoinHandle<()>> {
         let Entrance { socket, address, tls, gauge } = entrance;
         let listener = TcpListener::from_std(socket)?;
+        let executor = LocalExecutor::default();
         let door = Rc::new(Door {
             handler: Rc::clone(&self.handler),
             local: address,
             tls,
             timeouts: self.settings.timeouts,
             http1: http1::builder(self.settings),
-            http2: http2::builder(self.settings),
+            http2: http2::builder(self.settings, executor.clone()),
+            executor,
         });
         let (gate, occupancy) = (Arc::clone(&self.gate), Arc::clone(&self.occupancy));
         let (roster, full) = (Rc::clone(&self.roster), Rc::clone(&self.full));

@@ -6,6 +6,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper::{Request, Response};
@@ -98,6 +99,14 @@ impl Link {
             Poll::Pending
         })
         .await
+    }
+}
+
+impl Link {
+    /// The connection itself, once it has switched protocols, and what has come on it since.
+    pub(super) fn into_stream(self) -> (TcpStream, Bytes) {
+        let parts = Pin::into_inner(self.driver).into_parts();
+        (parts.io.into_inner(), parts.read_buf)
     }
 }
 

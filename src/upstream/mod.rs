@@ -10,6 +10,7 @@ mod exchange;
 mod link;
 mod pool;
 mod probe;
+mod tunnel;
 
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use hyper::http::uri::Authority;
 pub use link::reach;
 pub use pool::Upstream;
 pub use probe::{Answer, Probe, probe};
+pub use tunnel::{Passed, Switched, Tunnel};
 
 /// How to reach one instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +32,7 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// From the last byte of a request that could be sent to the head of its response.
     pub response_timeout: Duration,
-    /// Between two parts of a response's body.
+    /// Between two parts of a response's body; on a switched connection, without a byte in either direction.
     pub idle_body_timeout: Duration,
     /// How long an unused connection is kept; Node closes its end after 5 s.
     pub keep_alive: Duration,

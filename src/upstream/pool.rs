@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::header::HeaderMap;
-use hyper::{Method, Request, Response, Uri, Version};
+use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 
 use super::exchange::Exchange;
 use super::link::{Failure, Link};
+use super::tunnel::{Switched, Tunnel};
 use super::{ForwardError, Settings};
 use crate::http::RequestBody;
 
@@ -101,6 +102,26 @@ impl Upstream {
         let mut link = Link::open(&self.settings).await?;
         match link.send(request, self.settings.response_timeout).await {
             Ok(response) => Ok(self.exchange(response, link)),
+            Err(Failure::Unsent(_)) => {
+                let closed = std::io::Error::from(std::io::ErrorKind::ConnectionAborted);
+                Err(ForwardError::Connect(closed))
+            }
+            Err(Failure::Sent(error)) => Err(error),
+        }
+    }
+
+    /// Forwards a request to switch protocols, on a connection of its own, and only once.
+    ///
+    /// # Errors
+    /// Where no response came; the error says whose fault that is.
+    pub async fn switch(self: &Rc<Self>, request: Request<RequestBody>) -> Result<Switched, ForwardError> {
+        let mut link = Link::open(&self.settings).await?;
+        match link.send(request, self.settings.response_timeout).await {
+            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                let tunnel = Tunnel::new(link, self.settings.idle_body_timeout);
+                Ok(Switched::Yes(response.map(drop), tunnel))
+            }
+            Ok(response) => Ok(Switched::No(self.exchange(response, link))),
             Err(Failure::Unsent(_)) => {
                 let closed = std::io::Error::from(std::io::ErrorKind::ConnectionAborted);
                 Err(ForwardError::Connect(closed))

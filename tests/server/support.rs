@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use openbin_gateway::http::{Abort, Handler, Peer};
+use openbin_gateway::http::{Abort, Handler, Line, Peer};
 use openbin_gateway::observe::Metrics;
 use openbin_gateway::server::{
     Certificates, ListenerSettings, Running, ServerError, Settings, Timeouts, start,
@@ -40,7 +40,12 @@ pub struct Probe {
 impl Handler for Probe {
     type Body = Full<Bytes>;
 
-    async fn handle(&self, request: Request<Incoming>, peer: &Peer) -> Result<Response<Self::Body>, Abort> {
+    async fn handle(
+        &self,
+        request: Request<Incoming>,
+        peer: &Peer,
+        _line: Line,
+    ) -> Result<Response<Self::Body>, Abort> {
         let own = |text: String| Ok(Response::new(Full::from(text)));
         match request.uri().path() {
             "/wait" => {
@@ -94,6 +99,7 @@ pub fn settings(tls: Option<Certificates>) -> Settings {
         max_header_bytes: 64 * 1024,
         max_headers: 100,
         max_concurrent_streams: 100,
+        extended_connect: false,
     }
 }
 

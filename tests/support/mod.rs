@@ -10,6 +10,7 @@ pub mod client;
 pub mod gateway;
 pub mod issuer;
 pub mod jwt;
+pub mod long;
 pub mod metrics;
 pub mod openbin;
 pub mod process;
@@ -21,7 +22,9 @@ pub mod scripted;
 pub mod sentinel;
 pub mod setup;
 pub mod store;
+pub mod tap;
 pub mod wait;
+pub mod websocket;
 pub mod wire;
 
 pub use client::{EVERY_WAY, Request, Via};

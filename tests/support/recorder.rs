@@ -222,6 +222,18 @@ impl Call {
         self.stream.read(&mut buffer).await.is_ok_and(|read| read > 0)
     }
 
+    /// Reads exactly so many bytes as they are; `None` where the connection ends first.
+    pub async fn exactly(&mut self, count: usize) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; count];
+        self.stream.read_exact(&mut bytes).await.ok()?;
+        Some(bytes)
+    }
+
+    /// Says that nothing more will be sent.
+    pub async fn finish(&mut self) {
+        let _ = self.stream.shutdown().await;
+    }
+
     /// Ends the connection with a reset instead of a proper end.
     pub fn reset(self) {
         let _ = socket2::SockRef::from(self.stream.get_ref()).set_linger(Some(std::time::Duration::ZERO));

@@ -15,6 +15,7 @@ pub(super) struct Limits {
     pub(super) max_header_bytes: usize,
     pub(super) max_headers: usize,
     pub(super) max_concurrent_streams: u32,
+    pub(super) cut_live_exchanges: bool,
     pub(super) rates: LimitSettings,
 }
 
@@ -27,6 +28,7 @@ const DEFAULT_MAX_BODY: u64 = 256 * MIB;
 pub(super) fn limits(field: &Field<'_>) -> Limits {
     let section = field.section();
     let bad_credentials = Rate::new(30, Duration::from_secs(60)).ok();
+    let yes_or_no = [("true", true), ("false", false)];
     let streams = section.field("max_concurrent_streams").count(1..=10_000, 128);
     let limits = Limits {
         max_body_bytes: section.field("max_body").size(KIB..=1024 * 1024 * MIB, DEFAULT_MAX_BODY),
@@ -34,6 +36,7 @@ pub(super) fn limits(field: &Field<'_>) -> Limits {
         max_header_bytes: small(section.field("max_header_bytes").size(8 * KIB..=MIB, 64 * KIB)),
         max_headers: small(section.field("max_headers").count(16..=1_000, 100)),
         max_concurrent_streams: u32::try_from(streams).unwrap_or(u32::MAX),
+        cut_live_exchanges: section.field("cut_live_exchanges").choice(&yes_or_no, true),
         rates: LimitSettings {
             per_key: rate(&section.field("per_key"), None),
             per_address: rate(&section.field("per_address"), None),

@@ -28,6 +28,7 @@ pub(super) fn resolve(context: &Context<'_>, root: &Node) -> Option<Config> {
     let admin = admin::admin(&section.field("admin"), &listeners);
     let keys = store::keys(&section);
     let observe = observe::observe(&section);
+    let upgrades = upgrades(&section.field("upgrades"));
     let trusted_proxies = networks(&section.field("trusted_proxies"));
     section.finish();
     instances::refuse_circles(&instances, &listeners, admin.as_ref().map(|admin| admin.address));
@@ -39,11 +40,14 @@ pub(super) fn resolve(context: &Context<'_>, root: &Node) -> Option<Config> {
         max_header_bytes: limits.max_header_bytes,
         max_headers: limits.max_headers,
         max_concurrent_streams: limits.max_concurrent_streams,
+        extended_connect: !upgrades.is_empty(),
     };
     let gateway = gateway::Settings {
         instances: instances.into_iter().filter_map(|instance| instance.settings).collect(),
         trusted_proxies,
         max_body_bytes: limits.max_body_bytes,
+        cut_live_exchanges: limits.cut_live_exchanges,
+        upgrades,
         limits: limits.rates,
     };
     Some(Config { server, admin: admin?, keys: keys?, gateway, observe, warnings: Vec::new() })
@@ -74,6 +78,31 @@ fn networks(field: &Field<'_>) -> Vec<Network> {
         }
     }
     networks
+}
+
+/// The protocols that clients may ask for in place of HTTP.
+fn upgrades(field: &Field<'_>) -> Vec<String> {
+    if !field.given() {
+        return vec!["websocket".to_owned()];
+    }
+    let mut upgrades = Vec::new();
+    for (field, text) in field.texts() {
+        let is_token =
+            text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+        match text {
+            "h2c" | "http" | "tls" => field.wrong(
+                format!("\"{text}\" would carry requests past every check"),
+                "leave it out; HTTP/2 is had by TLS",
+            ),
+            "" => field.wrong("a protocol has a name", "such as websocket"),
+            _ if is_token => upgrades.push(text.to_owned()),
+            _ => field.wrong(
+                format!("\"{}\" is not a protocol's name", super::scalar::shown(text)),
+                "such as websocket, in lower case",
+            ),
+        }
+    }
+    upgrades
 }
 
 /// A number whose range was checked when it was read.

@@ -5,6 +5,7 @@
 //! without keys or the door closed for maintenance. Where it refuses, the client is told so in its words.
 //! Without that question, a session that was revoked could make itself a key that lasts.
 
+use std::pin::pin;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -95,7 +96,8 @@ impl Gateway {
         visit: Visit,
         (arrival, note): (&Arrival, &mut Note),
     ) -> Result<Answer, Stop> {
-        let asked = Asked { request: &request, path: visit.target.path(), route: &visit.route };
+        let asked =
+            Asked { request: &request, path: visit.target.path(), route: &visit.route, switches: false };
         let identity = self.identify(way, asked, arrival, note).await;
         let most = if identity.is_ok() { MAX_JSON_BYTES } else { MOST_OF_A_STRANGER };
         let bytes = read(request.body_mut(), most, visit.max_body_bytes, note).await?;
@@ -112,6 +114,8 @@ impl Gateway {
             Said::Welcome(fields) => fields,
             Said::Refused(answer) => return Ok(answer),
         };
+        // What is granted now is told, also where it ends this very credential.
+        note.exempt()?;
         let (keyring, instance) = (&*way.instance.keyring, &way.instance.name);
         let actor = actor(&identity, arrival.origin.address);
         let owner = Owner { identity: &identity, actor: &actor };
@@ -144,7 +148,7 @@ impl Gateway {
 
 async fn ask(way: &Way<'_>, question: Request<RequestBody>, note: &mut Note) -> Result<Said, Stop> {
     let started = Instant::now();
-    let said = send(way.upstream, question).await;
+    let said = note.unless_cut(pin!(send(way.upstream, question))).await.flatten();
     note.edit(|record| record.upstream = Some(started.elapsed()));
     let answer = cleaned(said?);
     if answer.status() != StatusCode::OK {
@@ -162,7 +166,7 @@ async fn read(body: &mut Incoming, most: usize, max_bytes: u64, note: &mut Note)
         return Err(Refusal::ContentTooLarge.into());
     }
     let (mut kept, mut received) = (Vec::new(), 0_u64);
-    while let Some(frame) = body.frame().await {
+    while let Some(frame) = note.unless_cut(pin!(body.frame())).await? {
         let Ok(frame) = frame else { return Err(Stop::BrokenOff) };
         let Some(data) = frame.data_ref() else { continue };
         received += data.len() as u64;

@@ -136,7 +136,7 @@ impl Keyring {
             Change::Revoked { instance, id, hashes, revocation } => {
                 self.of(instance).bury(id, hashes, revocation).await;
             }
-            Change::Written { instance, hash } => self.of(instance).forget(hash).await,
+            Change::Written { instance, hash } => self.of(instance).amended(hash).await,
             Change::Blocked(block) => {
                 let subject = in_memory(block.subject.clone());
                 self.of(&block.instance).blocks().add(subject, block.until);

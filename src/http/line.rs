@@ -1,0 +1,170 @@
+//! The thread that an exchange hangs by: cutting it ends the exchange from outside, wherever it is.
+//!
+//! A body can only end an exchange when it is asked for its next part, and whoever does not read is never
+//! sent one. So the server that drives an exchange looks at its line whenever it is woken, and drops the
+//! whole exchange where that is cut. What that looks like to the client is the protocol's matter.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::task::{Context, Waker};
+
+/// The lines of one connection. Places are used again, so that a busy connection allocates none.
+#[derive(Debug, Default)]
+pub struct Lines {
+    places: RefCell<Places>,
+}
+
+#[derive(Debug, Default)]
+struct Places {
+    all: Vec<Place>,
+    free: Vec<usize>,
+}
+
+#[derive(Debug, Default)]
+struct Place {
+    holders: usize,
+    is_cut: bool,
+    driver: Option<Waker>,
+}
+
+impl Lines {
+    /// A line that is not cut.
+    #[must_use]
+    pub fn open(self: &Rc<Self>) -> Line {
+        let mut places = self.places.borrow_mut();
+        let index = places.free.pop().unwrap_or(places.all.len());
+        let place = Place { holders: 1, ..Place::default() };
+        match places.all.get_mut(index) {
+            Some(free) => *free = place,
+            None => places.all.push(place),
+        }
+        Line { lines: Rc::clone(self), index }
+    }
+
+    /// Whether anyone holds one.
+    #[must_use]
+    pub fn are_held(&self) -> bool {
+        let places = self.places.borrow();
+        places.free.len() < places.all.len()
+    }
+}
+
+/// One exchange's line; held by who drives the exchange, and by who may cut it.
+#[derive(Debug)]
+pub struct Line {
+    lines: Rc<Lines>,
+    index: usize,
+}
+
+impl Line {
+    /// Ends the exchange without another byte.
+    pub fn cut(&self) {
+        self.with(|place| {
+            place.is_cut = true;
+            wake(place);
+        });
+    }
+
+    /// Has the exchange looked at, as if something had come in for it.
+    pub fn wake(&self) {
+        self.with(wake);
+    }
+
+    /// Whether it is cut; for its driver, which is woken from now on when it is.
+    pub fn is_cut(&self, cx: &Context<'_>) -> bool {
+        let cut = self.with(|place| {
+            let known = place.driver.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+            if !known {
+                place.driver = Some(cx.waker().clone());
+            }
+            place.is_cut
+        });
+        cut.unwrap_or_default()
+    }
+
+    /// Whether it is cut; for whoever is woken anyway.
+    pub fn was_cut(&self) -> bool {
+        self.with(|place| place.is_cut).unwrap_or_default()
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Place) -> T) -> Option<T> {
+        self.lines.places.borrow_mut().all.get_mut(self.index).map(act)
+    }
+}
+
+fn wake(place: &mut Place) {
+    if let Some(driver) = &place.driver {
+        driver.wake_by_ref();
+    }
+}
+
+impl Clone for Line {
+    fn clone(&self) -> Self {
+        self.with(|place| place.holders += 1);
+        Self { lines: Rc::clone(&self.lines), index: self.index }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        let mut places = self.lines.places.borrow_mut();
+        let Some(place) = places.all.get_mut(self.index) else { return };
+        place.holders -= 1;
+        if place.holders == 0 {
+            *place = Place::default();
+            places.free.push(self.index);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn whoever_drives_a_line_is_woken_when_it_is_cut() {
+        let (lines, count) = (Rc::<Lines>::default(), Arc::new(Count::default()));
+        let waker = Waker::from(Arc::clone(&count));
+        let context = Context::from_waker(&waker);
+        let (driver, other) = (lines.open(), lines.open());
+        let holder = driver.clone();
+        assert!(!driver.is_cut(&context) && !other.is_cut(&context));
+        holder.wake();
+        assert!(!driver.is_cut(&context));
+        holder.cut();
+        assert_eq!(count.0.load(Ordering::Relaxed), 2);
+        assert!(driver.is_cut(&context) && !other.is_cut(&context));
+    }
+
+    #[test]
+    fn a_place_is_used_again_once_nobody_holds_it_and_never_before() {
+        let lines = Rc::<Lines>::default();
+        let context = Context::from_waker(Waker::noop());
+        let line = lines.open();
+        let holder = line.clone();
+        drop(line);
+        assert!(lines.are_held());
+        let next = lines.open();
+        holder.cut();
+        assert!(!next.is_cut(&context), "the place was still held");
+        drop(holder);
+        let again = lines.open();
+        assert!(!again.is_cut(&context), "a new line is whole");
+        assert_eq!(lines.places.borrow().all.len(), 2);
+        drop((next, again));
+        assert!(!lines.are_held());
+    }
+}
