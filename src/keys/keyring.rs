@@ -18,6 +18,9 @@ use super::{
 use crate::observe::Metrics;
 
 mod refusals;
+mod retention;
+
+pub use retention::{Rest, Retention, Trimmed, Verified};
 
 /// As many keys one user may have that are not revoked: OpenBin's own limit.
 pub const MOST_KEYS: usize = 10;
@@ -184,13 +187,7 @@ impl Keyring {
         records: Vec<KeyRecord>,
         actor: &Actor,
     ) -> Result<Vec<Learned>, StoreError> {
-        let with_event = |record: KeyRecord| {
-            let mut event = about(actor, Action::KeyImported, instance);
-            event.key_id = Some(record.id.clone());
-            event.user_id = Some(record.user_id.clone());
-            (record, event)
-        };
-        let records: Vec<_> = records.into_iter().map(with_event).collect();
+        let records = imported(instance, records, actor);
         let learned = watch(&self.metrics, self.store.learn_all(&records).await);
         // Also where it failed: some may have been taken over.
         let keys = self.of(instance);
@@ -198,6 +195,20 @@ impl Keyring {
             keys.forget(&record.hash).await;
         }
         learned
+    }
+
+    /// What [`Keyring::import`] would come to.
+    ///
+    /// # Errors
+    /// Where the store could not answer.
+    pub async fn foresee(
+        &self,
+        instance: &str,
+        records: Vec<KeyRecord>,
+        actor: &Actor,
+    ) -> Result<Vec<Learned>, StoreError> {
+        let records = imported(instance, records, actor);
+        watch(&self.metrics, self.store.foresee(&records).await)
     }
 
     /// Revokes the key with this id, known or not; see [`Keys::revoke`].
@@ -348,6 +359,17 @@ pub struct EndedSession {
     pub user_id: String,
     /// When its token expires.
     pub until: SystemTime,
+}
+
+/// Keys that are taken over, each with its event.
+fn imported(instance: &str, records: Vec<KeyRecord>, actor: &Actor) -> Vec<(KeyRecord, Event)> {
+    let with_event = |record: KeyRecord| {
+        let mut event = about(actor, Action::KeyImported, instance);
+        event.key_id = Some(record.id.clone());
+        event.user_id = Some(record.user_id.clone());
+        (record, event)
+    };
+    records.into_iter().map(with_event).collect()
 }
 
 fn about(actor: &Actor, action: Action, instance: &str) -> Event {

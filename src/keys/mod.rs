@@ -24,7 +24,10 @@ mod usage;
 mod verdict;
 
 pub use import::{Found, ImportError, Reader, Source, Unreadable};
-pub use keyring::{EndedSession, Issued, KeyError, Keyring, LONGEST_NAME, MOST_KEYS, NewKey, Reason};
+pub use keyring::{
+    EndedSession, Issued, KeyError, Keyring, LONGEST_NAME, MOST_KEYS, NewKey, Reason, Rest, Retention,
+    Trimmed, Verified,
+};
 pub use network::Network;
 pub use policy::{Attempt, Breach, Policy, PolicyError};
 pub use query::{Cursor, KeyStanding, Page, Query};

@@ -7,12 +7,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::audit::{Event, Head, Link};
+use super::audit::{Event, Head, Link, Trim};
 use super::block::{Block, Subject};
 use super::embedded::Embedded;
 use super::errand::{Errand, Settled};
 use super::redis::RedisStore;
-use super::{AddressFamily, KeyHash, KeyRecord, Page, Policy, Query, Revocation, StoreSettings};
+use super::{AddressFamily, Cursor, KeyHash, KeyRecord, Page, Policy, Query, Revocation, StoreSettings};
 use crate::observe::Metrics;
 
 /// What a store gives back, later.
@@ -50,6 +50,9 @@ pub trait Ledger: KeyStore {
     /// Takes in many records, each as [`KeyStore::learn`] does, whatever the number of their owners' keys,
     /// and tells what became of each. Where it fails, some may be taken in; it can be repeated.
     fn learn_all<'a>(&'a self, records: &'a [(KeyRecord, Event)]) -> Answer<'a, Vec<Learned>>;
+
+    /// What [`Ledger::learn_all`] would come to, without writing anything.
+    fn foresee<'a>(&'a self, records: &'a [(KeyRecord, Event)]) -> Answer<'a, Vec<Learned>>;
 
     /// The records of all keys with this id at this instance.
     fn with_id<'a>(&'a self, instance: &'a str, id: &'a str) -> Answer<'a, Vec<KeyRecord>>;
@@ -93,6 +96,25 @@ pub trait Ledger: KeyStore {
 
     /// The end of the audit chain, as it was written down beside it.
     fn head(&self) -> Answer<'_, Head>;
+
+    /// The last entry that was taken off the old end of the audit chain, which its first one follows.
+    fn base(&self) -> Answer<'_, Head>;
+
+    /// Takes the oldest entries off the audit chain; `false`: someone else has taken some off meanwhile, and
+    /// all stays. One atomic step with the base and the event.
+    fn trim<'a>(&'a self, trim: &'a Trim) -> Answer<'a, bool>;
+
+    /// Forgets on which days before that one keys were used: looks at so many keys behind this place, and tells
+    /// behind which place to go on; `None`: that was the last of them.
+    fn forget_days<'a>(
+        &'a self,
+        before: u32,
+        after: Option<&'a Cursor>,
+        most: usize,
+    ) -> Answer<'a, Option<Cursor>>;
+
+    /// Forgets errands that were done or refused before then, at most so many, and tells how many.
+    fn forget_errands(&self, before: SystemTime, most: usize) -> Answer<'_, usize>;
 }
 
 /// On what terms a record is taken in.

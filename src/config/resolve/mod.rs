@@ -26,6 +26,7 @@ pub(super) fn resolve(context: &Context<'_>, root: &Node) -> Option<Config> {
     let listeners = listen::listeners(&section.field("listen"), &instances);
     let admin = admin::admin(&section.field("admin"), &listeners);
     let keys = store::keys(&section);
+    let retention = store::retention(&section);
     let observe = observe::observe(&section);
     let trusted_proxies = networks(&section.field("trusted_proxies"));
     section.finish();
@@ -45,7 +46,7 @@ pub(super) fn resolve(context: &Context<'_>, root: &Node) -> Option<Config> {
         max_body_bytes: limits.max_body_bytes,
         limits: limits.rates,
     };
-    Some(Config { server, admin: admin?, keys: keys?, gateway, observe, warnings: Vec::new() })
+    Some(Config { server, admin: admin?, keys: keys?, retention, gateway, observe, warnings: Vec::new() })
 }
 
 const MAX_WORKERS: u64 = 1024;

@@ -1,12 +1,13 @@
-//! `store`, `cache` and `usage`: where keys are kept, and how long what is known of them is believed.
+//! `store`, `cache`, `usage` and `audit`: where keys are kept, how long what is known of them is believed, and how
+//! long what was done is kept.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::secret::secrets;
 use crate::config::read::{Field, Section};
-use crate::config::scalar::shown;
-use crate::keys::{RedisUrl, Settings, StoreSettings};
+use crate::config::scalar::{duration, shown};
+use crate::keys::{RedisUrl, Retention, Settings, StoreSettings};
 
 pub(super) fn keys(root: &Section<'_>) -> Option<Settings> {
     let store = store(root.field("store").section());
@@ -28,6 +29,20 @@ pub(super) fn keys(root: &Section<'_>) -> Option<Settings> {
     let usage_interval = usage.field("interval").duration(range, Duration::from_secs(2));
     usage.finish();
     Some(Settings { store: store?, cache_entries, cache_for, usage_interval })
+}
+
+pub(super) fn retention(root: &Section<'_>) -> Retention {
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    let section = root.field("audit").section();
+    let read = |text: &str| match text {
+        "ever" => Some(None),
+        _ => duration(text).filter(|duration| (DAY..=36_500 * DAY).contains(duration)).map(Some),
+    };
+    let expected = "a duration from 1d to 36500d with its unit, such as 400d, or ever";
+    let (field, default) = (section.field("keep_for"), Retention::default());
+    let audit = field.parsed(expected, read).unwrap_or(default.audit);
+    section.finish();
+    Retention { audit, ..default }
 }
 
 #[derive(Clone, Copy)]

@@ -12,8 +12,10 @@ mod fields;
 mod link;
 mod listing;
 mod names;
+mod portion;
 mod probe;
 mod records;
+mod retention;
 mod usage;
 
 use std::sync::Arc;
@@ -24,11 +26,11 @@ use ::redis::pipe;
 use self::chain::Chain;
 use self::link::Link;
 use self::names::Names;
-use super::audit::{self, Event, Head};
+use super::audit::{self, Event, Head, Trim};
 use super::block::{Block, Subject};
 use super::errand::{Errand, Settled};
 use super::store::{Answer, KeyStore, Learned, Ledger, StoreError, Use};
-use super::{Admission, Amended, Amendment, Day, Ending, KeyHash, KeyRecord, Page, Query, RedisUrl};
+use super::{Admission, Amended, Amendment, Cursor, Day, Ending, KeyHash, KeyRecord, Page, Query, RedisUrl};
 
 /// The Redis key store.
 pub(super) struct RedisStore {
@@ -77,13 +79,11 @@ impl KeyStore for RedisStore {
 
 impl Ledger for RedisStore {
     fn learn_all<'a>(&'a self, records: &'a [(KeyRecord, Event)]) -> Answer<'a, Vec<Learned>> {
-        Box::pin(async move {
-            let mut learned = Vec::with_capacity(records.len());
-            for (record, event) in records {
-                learned.push(self.take_in(record, Admission { most: None, event }).await?);
-            }
-            Ok(learned)
-        })
+        Box::pin(self.take_in_all(records))
+    }
+
+    fn foresee<'a>(&'a self, records: &'a [(KeyRecord, Event)]) -> Answer<'a, Vec<Learned>> {
+        Box::pin(self.foretell(records))
     }
 
     fn with_id<'a>(&'a self, instance: &'a str, id: &'a str) -> Answer<'a, Vec<KeyRecord>> {
@@ -140,5 +140,26 @@ impl Ledger for RedisStore {
 
     fn head(&self) -> Answer<'_, Head> {
         Box::pin(self.end())
+    }
+
+    fn base(&self) -> Answer<'_, Head> {
+        Box::pin(self.beginning())
+    }
+
+    fn trim<'a>(&'a self, trim: &'a Trim) -> Answer<'a, bool> {
+        Box::pin(self.take_off(trim))
+    }
+
+    fn forget_days<'a>(
+        &'a self,
+        before: u32,
+        after: Option<&'a Cursor>,
+        most: usize,
+    ) -> Answer<'a, Option<Cursor>> {
+        Box::pin(self.drop_days(before, after, most))
+    }
+
+    fn forget_errands(&self, before: SystemTime, most: usize) -> Answer<'_, usize> {
+        Box::pin(self.drop_errands(before, most))
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use ::redis::pipe;
 
-use super::super::audit::{Action, Actor, Event};
+use super::super::audit::{Action, Actor, Event, Head, Trim};
 use super::super::block::{Block, Subject};
 use super::super::errand::{State, Task};
 use super::super::store::{Admission, Amendment, Ending, StoreError, Use};
@@ -103,7 +103,10 @@ impl Trial {
     async fn keeps_the_chain(&self) -> Result<bool, StoreError> {
         self.store.add_event(&self.event).await?;
         let (links, end) = (self.store.links_after(0, 100).await?, self.store.end().await?);
-        Ok(links.last().is_some_and(|link| link.hash == end.hash))
+        let is_whole = links.last().is_some_and(|link| link.hash == end.hash);
+        self.store.take_off(&Trim::new(Head::start(), end.clone(), self.now)).await?;
+        let left = self.store.links_after(0, 100).await?.len();
+        Ok(is_whole && left == 1 && self.store.beginning().await? == end)
     }
 
     async fn clean_up(&self) -> Result<(), StoreError> {
@@ -114,6 +117,7 @@ impl Trial {
         pipeline.arg(names.usage(INSTANCE, &record.hash)).arg(names.days(INSTANCE, &record.hash));
         pipeline.arg(names.list()).arg(names.list_of(&record.user_id)).arg(names.good());
         pipeline.arg(names.errand(INSTANCE, &record.id, Task::Tell)).arg(names.due()).arg(names.blocks());
+        pipeline.arg(names.over()).arg(names.trimmed());
         self.store.link.run(pipeline.ignore()).await
     }
 }

@@ -12,7 +12,7 @@ use super::fields::{self, Fields};
 use super::listing::{Mark, place};
 use super::names::owner;
 
-const LEARN: &str = change!("learn.lua");
+pub(super) const LEARN: &str = change!("learn.lua");
 const REVOKE: &str = change!("mark.lua", "revoke.lua");
 const AMEND: &str = change!("mark.lua", "amend.lua");
 /// A text that another version wrote is compared once more, as it stands.
@@ -53,6 +53,15 @@ impl RedisStore {
         record: &KeyRecord,
         terms: Admission<'_>,
     ) -> Result<Learned, StoreError> {
+        let outcome = self.commit(self.taking_in(record, terms)?).await?;
+        learned(record, outcome)
+    }
+
+    pub(super) fn taking_in<'a>(
+        &self,
+        record: &KeyRecord,
+        terms: Admission<'a>,
+    ) -> Result<Change<'a>, StoreError> {
         let (instance, hash) = (&*record.instance, &record.hash);
         let names = vec![
             self.names.key(instance, hash),
@@ -63,7 +72,7 @@ impl RedisStore {
             self.names.good(),
         ];
         let at = listed_at(record, terms.event.at);
-        let change = Change::new(terms.event, LEARN, names)
+        Ok(Change::new(terms.event, LEARN, names)
             .with(hash.to_string())
             .with(owner(instance, &record.user_id))
             .with(terms.most.map(|most| most.to_string()).unwrap_or_default())
@@ -71,14 +80,7 @@ impl RedisStore {
             .with(Mark::of(&record.policy).as_str())
             .with(searched(record))
             .with(fields::write(record)?)
-            .with(fields::write_listed(at));
-        let Outcome { word, list, text } = self.commit(change).await?;
-        match word.as_str() {
-            "written" => Ok(Learned::Written),
-            "revoked" => Ok(Learned::Revoked),
-            "too many" => Ok(Learned::TooMany),
-            _ => fields::read(instance, hash, &in_pairs(list), text.as_deref()).map(Learned::Known),
-        }
+            .with(fields::write_listed(at)))
     }
 
     pub(super) async fn bury(&self, ending: Ending<'_>) -> Result<Vec<KeyHash>, StoreError> {
@@ -142,6 +144,19 @@ impl RedisStore {
         hashes.retain(|field| !field.starts_with("revoked_"));
         hashes.sort();
         read_hashes(&index, &hashes)
+    }
+}
+
+/// What became of a record that was to be taken in.
+pub(super) fn learned(record: &KeyRecord, outcome: Outcome) -> Result<Learned, StoreError> {
+    let Outcome { word, list, text } = outcome;
+    match word.as_str() {
+        "written" => Ok(Learned::Written),
+        "revoked" => Ok(Learned::Revoked),
+        "too many" => Ok(Learned::TooMany),
+        _ => {
+            fields::read(&record.instance, &record.hash, &in_pairs(list), text.as_deref()).map(Learned::Known)
+        }
     }
 }
 
