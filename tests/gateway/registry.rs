@@ -291,6 +291,13 @@ async fn everything_that_was_done_is_in_the_audit_chain_and_an_edit_is_found() {
     wait::until_answer("all of it", || async {
         let audit = house.gateway.call("GET", "/audit", &Value::Null).await.json();
         let entries = audit["entries"].as_array().expect("entries").clone();
+        let read = |text: &str| serde_json::from_str::<Value>(text).expect("an entry");
+        for entry in &entries {
+            let kept = read(entry["text"].as_str().expect("its own text"));
+            let at = entry["at"].as_str().expect("a time");
+            assert!(at.ends_with('Z') && at.len() == "2026-11-22T21:57:19.021Z".len(), "{at}");
+            assert!(kept["at"].is_i64() && kept["seq"] == entry["seq"], "{kept}");
+        }
         let actions: Vec<_> = entries.iter().filter_map(|entry| entry["action"].as_str()).collect();
         let all = ["key_adopted", "policy_changed", "key_revoked", "admin_refused", "instance_told"];
         all.iter().all(|action| actions.contains(action)).then_some(())
@@ -365,6 +372,33 @@ async fn imported_keys_work_and_a_tombstone_is_never_undone() {
         house.gateway.call("POST", &format!("/keys/home/{}/revoke", made.id), &json!({})).await;
         assert_eq!((import(true).await.as_str(), import(false).await.as_str()), ("buried", "buried"));
         assert_eq!(house.bins(&made.key).await.status, 401);
+    }
+}
+
+#[tokio::test]
+async fn a_dry_run_sees_a_tombstone_that_waits_for_a_key_that_nobody_knows_yet() {
+    for store in Store::each() {
+        let house = house(&store).await;
+        house.gateway.call("POST", "/keys/home/waiting/revoke", &json!({})).await;
+        let hash = |name: &str| openbin_gateway::keys::KeyHash::of(name).to_string();
+        let keys = json!([
+            { "key_hash": hash("a"), "user_id": "u", "id": "waiting" },
+            { "key_hash": hash("b"), "user_id": "u", "id": "b" },
+            { "key_hash": hash("c"), "user_id": "u", "id": "c", "revoked_at": "2026-01-01T00:00:00Z" },
+            { "key_hash": hash("b"), "user_id": "u", "id": "b" },
+        ]);
+        let import = async |dry_run: bool| {
+            let portion = json!({ "instance": "home", "dry_run": dry_run, "keys": keys });
+            let taken = house.gateway.call("POST", "/keys/import", &portion).await;
+            assert_eq!(taken.status, 200, "{}", taken.text());
+            let results = taken.json()["results"].clone();
+            let outcomes = results.as_array().expect("results").iter();
+            outcomes.map(|result| result["outcome"].as_str().expect("it").to_owned()).collect::<Vec<_>>()
+        };
+        let foreseen = import(true).await;
+        assert_eq!(foreseen, ["buried", "written", "revoked", "known"], "{}", store.name());
+        assert_eq!(import(false).await, foreseen, "{}", store.name());
+        assert_eq!(import(true).await, ["buried", "known", "known", "known"], "{}", store.name());
     }
 }
 
