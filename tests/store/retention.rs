@@ -194,7 +194,7 @@ async fn days_of(backend: &Backend, record: &KeyRecord) -> Vec<u64> {
 pub async fn old_days_are_forgotten_and_others_stay(backend: &Backend) {
     let keys = |number: u64| {
         // More keys than are looked at in one go, and at instances with odd names.
-        let instance = if number % 2 == 0 { "home" } else { "a:b%3A" };
+        let instance = if number.is_multiple_of(2) { "home" } else { "a:b%3A" };
         KeyRecord { instance: instance.into(), created_at: Some(at(number)), ..record(&number.to_string()) }
     };
     let keys: Vec<_> = (0..60).map(keys).collect();
