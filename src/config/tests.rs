@@ -163,6 +163,19 @@ fn audit_entries_are_kept_for_400_days_unless_it_says_otherwise() {
 }
 
 #[test]
+fn limits_are_shared_only_where_the_store_is() {
+    let folder = folder();
+    let shared = format!("{}limits: {{ shared: true }}\n", minimal());
+    let said = load(folder.path(), &shared, &[]).expect_err("nobody to share with").to_string();
+    assert!(said.contains("limits.shared") && said.contains("embedded"), "{said}");
+    let redis = format!("{shared}store: {{ kind: redis, url: redis://h }}\n");
+    let config = load(folder.path(), &redis, &[]).unwrap_or_else(|problems| panic!("{problems}"));
+    assert!(config.gateway.limits.shared);
+    let config = load(folder.path(), minimal(), &[]).unwrap_or_else(|problems| panic!("{problems}"));
+    assert!(!config.gateway.limits.shared);
+}
+
+#[test]
 fn an_open_admin_listener_needs_a_token() {
     let folder = folder();
     let open = format!("admin: {{ address: 0.0.0.0:9464 }}\n{}", minimal());

@@ -54,7 +54,7 @@ impl Plan {
             for_every_host: None,
             trusted_proxies: settings.trusted_proxies.clone(),
             max_body_bytes: settings.max_body_bytes,
-            limits: Limits::new(settings.limits, Arc::clone(counted)),
+            limits: Limits::new(settings.limits, Arc::clone(counted)).counted_in(keyring.ledger().clone()),
         };
         for (index, instance) in settings.instances.iter().enumerate() {
             if instance.hosts.is_empty() {

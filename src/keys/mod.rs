@@ -35,7 +35,8 @@ pub use rate::{Rate, RateError};
 pub use record::{ActiveKey, AddressFamily, Issuer, KeyRecord, Label, Revocation, RevokedBy};
 pub use service::{Keys, News, Revoke};
 pub use store::{
-    Admission, Amended, Amendment, Answer, Day, Ending, KeyStore, Learned, Ledger, StoreError, Use, open,
+    Admission, Amended, Amendment, Answer, Counted, Day, Ending, KeyStore, Learned, Ledger, StoreError, Use,
+    open,
 };
 pub use timestamp::{read as read_timestamp, write as write_timestamp};
 pub use token::{KeyHash, KeyShape, PREFIX, SHOWN_DIGITS, Token, holds_key};

@@ -12,7 +12,9 @@ use super::block::{Block, Subject};
 use super::embedded::Embedded;
 use super::errand::{Errand, Settled};
 use super::redis::RedisStore;
-use super::{AddressFamily, Cursor, KeyHash, KeyRecord, Page, Policy, Query, Revocation, StoreSettings};
+use super::{
+    AddressFamily, Cursor, KeyHash, KeyRecord, Page, Policy, Query, Rate, Revocation, StoreSettings,
+};
 use crate::observe::Metrics;
 
 /// What a store gives back, later.
@@ -37,6 +39,12 @@ pub trait KeyStore: Send + Sync + 'static {
     /// Moves the last use of each key forward, never back, and its count of the day likewise. Keys that
     /// the store does not know are passed over. Repeatable: counts are totals, not additions.
     fn note_used<'a>(&'a self, replica: &'a str, uses: &'a [Use]) -> Answer<'a, ()>;
+
+    /// Counts one more of this name against a rate, together with everybody who uses this store. A store of this
+    /// process alone leaves that to whoever asks.
+    fn count<'a>(&'a self, _name: &'a str, _rate: Rate) -> Answer<'a, Counted> {
+        Box::pin(std::future::ready(Ok(Counted::Apart)))
+    }
 
     /// Shows that the store answers, cheaply.
     fn ping(&self) -> Answer<'_, ()>;
@@ -193,6 +201,25 @@ pub struct Use {
     pub over: AddressFamily,
     /// How often this replica saw it used on the day of `at` so far.
     pub count: u64,
+}
+
+/// How something stands with its rate that was counted once more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counted {
+    /// It is within it.
+    Within {
+        /// So many more are now.
+        remaining: u32,
+        /// Until one more is.
+        next_in: Duration,
+    },
+    /// It is not, and was not counted.
+    Over {
+        /// Until one is.
+        next_in: Duration,
+    },
+    /// It was not counted: nobody else uses this store.
+    Apart,
 }
 
 /// How often a key was used on one day.

@@ -66,6 +66,9 @@ pub struct Metrics {
     /// `bad_credential`: one more than allowed; `look_up`, `adoption`: not made for a penalised source;
     /// `open_route`: a look-up not made on a route that needs no credential.
     pub throttled: IntCounterVec,
+    /// `limits_counted_here_total`: requests whose limit was to be counted together with other gateways, and was
+    /// counted by this one alone, because the store did not answer at once.
+    pub limits_counted_here: IntCounter,
     /// `access_log_dropped_total`: lines lost because the log could not keep up or be written.
     pub access_log_dropped: IntCounter,
 }
@@ -130,6 +133,11 @@ impl Metrics {
                 "listener",
             )?,
             throttled: counters(r, "throttled_total", "How often each limit was felt", &["reason"])?,
+            limits_counted_here: counter(
+                r,
+                "limits_counted_here_total",
+                "Requests that were counted by this gateway alone, not together with others",
+            )?,
             access_log_dropped: counter(r, "access_log_dropped_total", "Access log lines that were lost")?,
         })
     }

@@ -23,6 +23,7 @@ mod reload;
 mod revocation;
 mod routes;
 mod secrecy;
+mod shared_limits;
 mod shutdown;
 mod stamping;
 mod startup;

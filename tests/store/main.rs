@@ -209,6 +209,7 @@ suite! {
         two_who_import_at_once_write_one_whole_chain;
 }
 
+mod counting;
 mod large;
 mod only_embedded;
 mod only_redis;

@@ -7,6 +7,7 @@
 
 mod blocks;
 mod chain;
+mod count;
 mod errands;
 mod fields;
 mod link;
@@ -29,8 +30,10 @@ use self::names::Names;
 use super::audit::{self, Event, Head, Trim};
 use super::block::{Block, Subject};
 use super::errand::{Errand, Settled};
-use super::store::{Answer, KeyStore, Learned, Ledger, StoreError, Use};
-use super::{Admission, Amended, Amendment, Cursor, Day, Ending, KeyHash, KeyRecord, Page, Query, RedisUrl};
+use super::store::{Answer, Counted, KeyStore, Learned, Ledger, StoreError, Use};
+use super::{
+    Admission, Amended, Amendment, Cursor, Day, Ending, KeyHash, KeyRecord, Page, Query, Rate, RedisUrl,
+};
 
 /// The Redis key store.
 pub(super) struct RedisStore {
@@ -62,6 +65,10 @@ impl KeyStore for RedisStore {
 
     fn note_used<'a>(&'a self, replica: &'a str, uses: &'a [Use]) -> Answer<'a, ()> {
         Box::pin(self.advance(replica, uses))
+    }
+
+    fn count<'a>(&'a self, name: &'a str, rate: Rate) -> Answer<'a, Counted> {
+        Box::pin(self.count_one(name, rate))
     }
 
     fn ping(&self) -> Answer<'_, ()> {

@@ -98,6 +98,11 @@ impl Names {
         format!("{}over", self.base)
     }
 
+    /// What is left of a limit that all gateways count together.
+    pub(super) fn bucket(&self, name: &str) -> String {
+        format!("{}limit:{name}", self.base)
+    }
+
     /// The last entry that was taken off the audit chain's old end.
     pub(super) fn trimmed(&self) -> String {
         format!("{}base", self.base)
