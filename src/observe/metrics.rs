@@ -133,11 +133,7 @@ impl Metrics {
                 "listener",
             )?,
             throttled: counters(r, "throttled_total", "How often each limit was felt", &["reason"])?,
-            limits_counted_here: counter(
-                r,
-                "limits_counted_here_total",
-                "Requests that were counted by this gateway alone, not together with others",
-            )?,
+            limits_counted_here: counter(r, "limits_counted_here_total", "Requests counted here alone")?,
             access_log_dropped: counter(r, "access_log_dropped_total", "Access log lines that were lost")?,
         })
     }

@@ -10,6 +10,7 @@ mod credentials;
 mod demo;
 mod framing;
 mod hosts;
+mod imports;
 mod journey;
 mod kept;
 mod last_use;
