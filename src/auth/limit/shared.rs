@@ -56,10 +56,10 @@ impl Limits {
 
     /// Counts a request of this key likewise.
     pub async fn limit_key(&self, key: &KeyHash, own: Option<Rate>, now: Instant) -> Admission {
-        if let (Some(shared), Some(rate)) = (&self.shared, own.or(self.settings.per_key)) {
-            if let Some(admission) = self.count(shared, &format!("key:{key}"), rate, now).await {
-                return counted(admission, &self.state.throttled.key);
-            }
+        if let (Some(shared), Some(rate)) = (&self.shared, own.or(self.settings.per_key))
+            && let Some(admission) = self.count(shared, &format!("key:{key}"), rate, now).await
+        {
+            return counted(admission, &self.state.throttled.key);
         }
         self.admit_key(key, own, now)
     }
