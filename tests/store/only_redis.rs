@@ -99,7 +99,7 @@ async fn a_wrong_password_is_refused_without_being_shown() {
 
 #[tokio::test]
 async fn an_acl_user_needs_only_the_gateways_names_and_commands() {
-    let acl = "ann on >pa%ss ~{ns}:* -@all +@connection +@read +@write +@scripting";
+    let acl = "ann on >pa%ss ~{ns}:* -@all +@connection +@read +@write +@scripting +time";
     let mut arguments = vec!["--user"];
     arguments.extend(acl.split(' '));
     let server = RedisServer::start_with(&arguments);
