@@ -72,7 +72,7 @@ fn verifier(folder: &std::path::Path, runtime: &tokio::runtime::Runtime) -> Veri
 
 fn limits() -> Limits {
     let rate = Some("1000000000/1s".parse().expect("a rate"));
-    let settings = LimitSettings { per_key: rate, per_address: rate, bad_credentials: rate };
+    let settings = LimitSettings { per_key: rate, per_address: rate, bad_credentials: rate, shared: false };
     Limits::new(settings, Arc::new(LimitState::new(&Metrics::new().expect("metrics"))))
 }
 

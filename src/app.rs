@@ -20,6 +20,7 @@ use crate::{keys, observe, server, upstream};
 
 mod desks;
 mod office;
+mod tidy;
 
 pub use desks::rest;
 pub use office::Office;
@@ -126,8 +127,10 @@ impl Parts {
         (run.ready)(gateway.addresses());
         let reload = || self.reload(&listeners, &gateway, &door, &run.reload);
         let upkeep = tokio::spawn(upkeep(Arc::clone(&self.keyring), Arc::clone(&self.plan)));
+        let tidy = tokio::spawn(tidy::tidy(Arc::clone(&self.keyring), config.retention));
         self.until_told_to_stop(signals, interval, reload).await;
         upkeep.abort();
+        tidy.abort();
         self.end(gateway, admin).await;
         Ok(())
     }

@@ -1,9 +1,11 @@
 //! How much keys and addresses may do, and what becomes of whoever keeps presenting bad credentials.
 //!
-//! Counts in this process only: several gateways allow several times as much. Writes no header fields.
+//! Counts in this process only, so that several gateways allow several times as much, unless the limits of
+//! requests are shared. Writes no header fields.
 
 mod bucket;
 mod claimant;
+mod shared;
 mod source;
 mod table;
 
@@ -21,6 +23,7 @@ use crate::observe::Metrics;
 pub use bucket::{Admission, Quota};
 pub use claimant::Claimant;
 
+use shared::{Shared, Trouble};
 use source::Source;
 use table::Table;
 
@@ -33,6 +36,8 @@ pub struct LimitSettings {
     pub per_address: Option<Rate>,
     /// Bad credentials of each source before it is penalised.
     pub bad_credentials: Option<Rate>,
+    /// Whether all gateways of a store count requests together.
+    pub shared: bool,
 }
 
 /// What is counted. Lives as long as the process, so that a reload forgives nobody.
@@ -46,6 +51,7 @@ pub struct LimitState {
     /// know that nobody is penalised is to read it.
     last_penalty: AtomicU64,
     throttled: Throttled,
+    trouble: Trouble,
 }
 
 /// How often each limit was felt.
@@ -79,6 +85,7 @@ impl LimitState {
             sources: Table::new(),
             secret: RandomState::new(),
             last_penalty: AtomicU64::new(0),
+            trouble: Trouble::new(metrics.sharing.limits_counted_here.clone()),
             throttled: Throttled {
                 key: throttled("key"),
                 address: throttled("address"),
@@ -104,16 +111,17 @@ impl LimitState {
 pub struct Limits {
     settings: LimitSettings,
     state: Arc<LimitState>,
+    shared: Option<Shared>,
 }
 
 impl Limits {
     /// These limits; what was counted before goes on to count.
     #[must_use]
     pub fn new(settings: LimitSettings, state: Arc<LimitState>) -> Self {
-        Self { settings, state }
+        Self { settings, state, shared: None }
     }
 
-    /// Counts a request of this address.
+    /// Counts a request of this address here.
     #[must_use]
     pub fn admit_address(&self, address: IpAddr, now: Instant) -> Admission {
         let Some(rate) = self.settings.per_address else { return Admission::Unlimited };
@@ -123,7 +131,7 @@ impl Limits {
         counted(admission, &self.state.throttled.address)
     }
 
-    /// Counts a request of this key, which may have a rate of its own.
+    /// Counts a request of this key here, which may have a rate of its own.
     #[must_use]
     pub fn admit_key(&self, key: &KeyHash, own: Option<Rate>, now: Instant) -> Admission {
         let Some(rate) = own.or(self.settings.per_key) else { return Admission::Unlimited };

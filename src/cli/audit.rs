@@ -6,9 +6,8 @@ use serde_json::Value;
 use super::door::{Door, with_query};
 use super::out::{Out, print, print_json, say};
 use super::table::{Column, table, terminal_width};
-use super::wording::{count, moment_of_millis, plain};
+use super::wording::{count, moment, plain};
 use super::{Failure, OfficeArgs};
-use crate::keys::audit::Entry;
 
 /// What can be done with the audit chain.
 #[derive(Debug, clap::Subcommand)]
@@ -48,7 +47,8 @@ pub(super) struct VerifyArgs {
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "A line's hash is the SHA-256, in hexadecimal, of the hash before it, a line feed, and the line \
-    itself without its hash."
+    itself without its hash. Where older entries were removed, the hash before the first line is in the last line \
+    whose action is audit_trimmed."
 )]
 pub(super) struct ExportArgs {
     /// Only entries behind the one with this number
@@ -61,11 +61,12 @@ pub(super) struct ExportArgs {
 #[derive(Deserialize)]
 struct Page {
     entries: Vec<Value>,
-    head: Head,
+    base: Place,
+    head: Place,
 }
 
 #[derive(Deserialize)]
-struct Head {
+struct Place {
     seq: u64,
     hash: String,
 }
@@ -75,7 +76,8 @@ struct Verdict {
     whole: bool,
     problem: Option<String>,
     entries: u64,
-    head: Head,
+    base: Place,
+    head: Place,
 }
 
 const AT_ONCE: u64 = 1000;
@@ -115,13 +117,13 @@ fn list(args: ListArgs) -> Result<(), Failure> {
         if json {
             return print_json(answer.json());
         }
-        let Page { entries, head } = answer.parsed()?;
+        let Page { entries, base, head } = answer.parsed()?;
         let rows: Vec<Vec<String>> = entries.iter().map(row).collect();
         if !rows.is_empty() {
             print(&table(&COLUMNS, &rows, terminal_width()))?;
         }
         let shown = u64::try_from(rows.len()).unwrap_or_default();
-        say(&format!("{shown} of {}.", count(head.seq, "entry")));
+        say(&format!("{shown} of {}.", count(head.seq.saturating_sub(base.seq), "entry")));
         Ok(())
     })
 }
@@ -146,15 +148,24 @@ impl Verdict {
         if self.whole && self.entries == 0 {
             return "The chain is whole: it has no entries yet.\n".to_owned();
         }
+        let begin = match self.base.seq {
+            0 => String::new(),
+            base => format!(
+                "It begins with number {}. Older entries were removed, the last of them was number {base} with hash \
+                 {}.\n",
+                base + 1,
+                plain(&self.base.hash)
+            ),
+        };
         if self.whole {
             return format!(
-                "The chain is whole: {entries}, the last is number {} with hash {}.\n",
+                "The chain is whole: {entries}, the last is number {} with hash {}.\n{begin}",
                 self.head.seq,
                 plain(&self.head.hash)
             );
         }
         let problem = self.problem.as_deref().map_or_else(|| "no reason given".to_owned(), plain);
-        format!("The chain is broken after {entries}: {problem}.\n")
+        format!("The chain is broken after {entries}: {problem}.\n{begin}")
     }
 }
 
@@ -184,14 +195,12 @@ fn export(args: ExportArgs) -> Result<(), Failure> {
     })
 }
 
-/// An entry with its fields in the order in which they were hashed, and its hash behind them.
+/// An entry as it was hashed, and its hash behind that.
 fn exported(entry: &Value) -> String {
-    let mut fields = entry.clone();
-    let hash = fields.as_object_mut().and_then(|fields| fields.remove("hash"));
-    let text = Entry::deserialize(&fields).ok().and_then(|known| serde_json::to_string(&known).ok());
-    match (text.as_deref().and_then(|text| text.strip_suffix('}')), hash) {
-        (Some(text), Some(hash)) => format!("{text},\"hash\":{hash}}}"),
-        // Written by a newer gateway, or damaged: as it was given.
+    let text = entry["text"].as_str().filter(|text| !text.contains(['\n', '\r']));
+    match (text.and_then(|text| text.strip_suffix('}')), entry["hash"].as_str()) {
+        (Some(text), Some(hash)) => format!("{text},\"hash\":{}}}", Value::from(hash)),
+        // Damaged: as it was given.
         (_, _) => entry.to_string(),
     }
 }
@@ -206,11 +215,10 @@ fn row(entry: &Value) -> Vec<String> {
     let about = [text("key_id"), text("user_id")].into_iter().find(|id| !id.is_empty()).unwrap_or_default();
     vec![
         entry["seq"].to_string(),
-        entry["at"].as_i64().map(moment_of_millis).unwrap_or_default(),
-        if entry["unreadable"].is_null() {
-            text("action").replace('_', " ")
-        } else {
-            "unreadable".to_owned()
+        entry["at"].as_str().map(moment).unwrap_or_default(),
+        match text("action") {
+            action if action.is_empty() => "unreadable".to_owned(),
+            action => action.replace('_', " "),
         },
         if address.is_empty() { who } else { format!("{who} from {address}") },
         about,
@@ -232,18 +240,18 @@ mod tests {
         event.instance = Some("home".to_owned());
         event.detail = Some("a \"quoted\" reason".to_owned());
         let link = event.follow(&audit::Head::start());
-        let mut entry: Value = serde_json::from_str(&link.text).expect("JSON");
-        entry["hash"] = json!(link.hash);
-        let line = exported(&entry);
+        let line = exported(&json!({ "seq": 1, "text": link.text, "hash": link.hash }));
         assert_eq!(line.replace(&format!(",\"hash\":\"{}\"", link.hash), ""), link.text);
-        let strange = json!({ "seq": 1, "new_field": true, "hash": "00" });
-        assert_eq!(serde_json::from_str::<Value>(&exported(&strange)).expect("JSON"), strange);
+        for damaged in ["", "{", "{\"a\":\n1}"] {
+            let strange = json!({ "text": damaged, "hash": "00" });
+            assert_eq!(serde_json::from_str::<Value>(&exported(&strange)).expect("JSON"), strange);
+        }
     }
 
     #[test]
     fn an_entry_tells_who_did_what_to_what() {
         let entry = json!({
-            "seq": 3, "at": 1_795_384_639_021_i64, "action": "key_revoked", "role": "operator", "actor": "ann",
+            "seq": 3, "at": "2026-11-22T21:57:19.021Z", "action": "key_revoked", "role": "operator", "actor": "ann",
             "address": "127.0.0.1", "instance": "home", "key_id": "k1", "user_id": "u1", "detail": "lost\n"
         });
         let wanted = [

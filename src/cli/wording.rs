@@ -1,9 +1,5 @@
 //! How times, numbers and other people's texts are written for a person on a terminal.
 
-use std::time::{Duration, SystemTime};
-
-use crate::keys::write_timestamp;
-
 /// A time of RFC 3339 in UTC, as the admin API writes it, to the second: `2026-11-23 22:36:06 UTC`.
 pub(super) fn moment(text: &str) -> String {
     match text.split_once('T') {
@@ -13,13 +9,6 @@ pub(super) fn moment(text: &str) -> String {
         }
         Some(_) | None => plain(text),
     }
-}
-
-/// Milliseconds since 1970, as the audit chain has them, in the same form.
-pub(super) fn moment_of_millis(millis: i64) -> String {
-    let since = u64::try_from(millis).ok().map(Duration::from_millis);
-    let text = since.and_then(|since| write_timestamp(SystemTime::UNIX_EPOCH.checked_add(since)?));
-    text.map_or_else(|| format!("{millis} ms"), |text| format!("{text} UTC"))
 }
 
 /// The time of a last use; OpenBin's own word where there was none.
@@ -85,8 +74,6 @@ mod tests {
         assert_eq!(moment("2026-11-23T22:36:06.120Z"), "2026-11-23 22:36:06 UTC");
         assert_eq!(moment("2026-11-23T22:36:06Z"), "2026-11-23 22:36:06 UTC");
         assert_eq!(moment("sometime"), "sometime");
-        assert_eq!(moment_of_millis(1_795_384_639_021), "2026-11-22 21:57:19 UTC");
-        assert_eq!(moment_of_millis(i64::MAX), format!("{} ms", i64::MAX));
         assert_eq!(last_use(None), "Never");
     }
 

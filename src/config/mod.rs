@@ -40,6 +40,8 @@ pub struct Config {
     pub admin: api::Settings,
     /// The key store.
     pub keys: keys::Settings,
+    /// For how long what is no longer needed is kept.
+    pub retention: keys::Retention,
     /// Instances and forwarding.
     pub gateway: gateway::Settings,
     /// Logs.

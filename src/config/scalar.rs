@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Reads `500ms`, `30s`, `5m` or `1h`.
+/// Reads `500ms`, `30s`, `5m`, `1h` or `1d`.
 pub(super) fn duration(text: &str) -> Option<Duration> {
     let (number, unit) = split(text)?;
     let milliseconds = match unit {
@@ -10,6 +10,7 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
         "s" => 1_000,
         "m" | "min" => 60_000,
         "h" => 3_600_000,
+        "d" => 86_400_000,
         _ => return None,
     };
     Some(Duration::from_millis(number.checked_mul(milliseconds)?))
@@ -34,7 +35,7 @@ pub(super) fn size(text: &str) -> Option<u64> {
 /// Writes a duration as a person would.
 pub(super) fn duration_text(duration: Duration) -> String {
     let milliseconds = duration.as_millis();
-    for (unit, name) in [(3_600_000, "h"), (60_000, "m"), (1_000, "s")] {
+    for (unit, name) in [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")] {
         if milliseconds >= unit && milliseconds.is_multiple_of(unit) {
             return format!("{}{name}", milliseconds / unit);
         }
@@ -84,7 +85,8 @@ mod tests {
         assert_eq!(duration("30s"), Some(Duration::from_secs(30)));
         assert_eq!(duration(" 5 m "), Some(Duration::from_secs(300)));
         assert_eq!(duration("1h"), Some(Duration::from_secs(3600)));
-        for wrong in ["", "30", "s", "-1s", "1.5s", "1d", "99999999999999999999s", "18446744073709551615h"] {
+        assert_eq!(duration("400d"), Some(Duration::from_secs(400 * 86_400)));
+        for wrong in ["", "30", "s", "-1s", "1.5s", "1w", "99999999999999999999s", "18446744073709551615h"] {
             assert_eq!(duration(wrong), None, "{wrong}");
         }
     }
@@ -102,7 +104,7 @@ mod tests {
 
     #[test]
     fn values_are_written_as_they_are_read() {
-        for text in ["500ms", "30s", "5m", "1h", "90s"] {
+        for text in ["500ms", "30s", "5m", "1h", "90s", "36h", "400d"] {
             assert_eq!(duration(text).map(duration_text).as_deref(), Some(text));
         }
         for text in ["64KiB", "256MiB", "1GiB", "1023B"] {

@@ -157,6 +157,37 @@ fn openbin_issues_keys_unless_the_gateway_is_told_to() {
 }
 
 #[test]
+fn audit_entries_are_kept_for_400_days_unless_it_says_otherwise() {
+    let folder = folder();
+    let kept = |audit: &str| {
+        let config = load(folder.path(), &format!("{}{audit}\n", minimal()), &[]);
+        config.map(|config| config.retention.audit.map(|kept| kept.as_secs() / 86_400))
+    };
+    for (audit, days) in
+        [("", Some(400)), ("audit: { keep_for: 30d }", Some(30)), ("audit: { keep_for: ever }", None)]
+    {
+        assert_eq!(kept(audit).unwrap_or_else(|problems| panic!("{problems}")), days);
+    }
+    for wrong in ["never", "0d", "1h", "30", "40000d"] {
+        let said = kept(&format!("audit: {{ keep_for: {wrong} }}")).expect_err(wrong).to_string();
+        assert!(said.contains("audit.keep_for") && said.contains("or ever"), "{said}");
+    }
+}
+
+#[test]
+fn limits_are_shared_only_where_the_store_is() {
+    let folder = folder();
+    let shared = format!("{}limits: {{ shared: true }}\n", minimal());
+    let said = load(folder.path(), &shared, &[]).expect_err("nobody to share with").to_string();
+    assert!(said.contains("limits.shared") && said.contains("embedded"), "{said}");
+    let redis = format!("{shared}store: {{ kind: redis, url: redis://h }}\n");
+    let config = load(folder.path(), &redis, &[]).unwrap_or_else(|problems| panic!("{problems}"));
+    assert!(config.gateway.limits.shared);
+    let config = load(folder.path(), minimal(), &[]).unwrap_or_else(|problems| panic!("{problems}"));
+    assert!(!config.gateway.limits.shared);
+}
+
+#[test]
 fn an_open_admin_listener_needs_a_token() {
     let folder = folder();
     let open = format!("admin: {{ address: 0.0.0.0:9464 }}\n{}", minimal());

@@ -31,12 +31,12 @@ impl Standing {
     }
 
     /// Counts the request against its address's limit, and goes on only within that.
-    pub(super) fn within_address_limit(&self, limits: &Limits, note: &mut Note) -> Result<(), Refusal> {
-        pass(limits.admit_address(self.from, self.at), &self.address, note)
+    pub(super) async fn within_address_limit(&self, limits: &Limits, note: &mut Note) -> Result<(), Refusal> {
+        pass(limits.limit_address(self.from, self.at).await, &self.address, note)
     }
 
     /// Counts the request against its key's limit, where it has a key, and goes on only within that.
-    pub(super) fn within_key_limit(
+    pub(super) async fn within_key_limit(
         &self,
         limits: &Limits,
         identity: &Identity,
@@ -44,7 +44,7 @@ impl Standing {
     ) -> Result<(), Refusal> {
         let Some(key) = identity.active_key() else { return Ok(()) };
         let own = key.policy.as_ref().and_then(|policy| policy.rate);
-        pass(limits.admit_key(&key.record.hash, own, self.at), &self.key, note)
+        pass(limits.limit_key(&key.record.hash, own, self.at).await, &self.key, note)
     }
 
     /// Whoever sent the request, as far as bad credentials are concerned.

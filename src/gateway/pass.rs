@@ -101,7 +101,7 @@ impl Gateway {
         let route = classify(request.method(), target.path())?;
         let counts = is_endpoint(target.path());
         if counts {
-            arrival.standing.within_address_limit(way.limits, note)?;
+            arrival.standing.within_address_limit(way.limits, note).await?;
         }
         if let Some(wish) = own_keys::wish(&route, way.instance) {
             upgrade.map_or(Ok(()), |upgrade| upgrade.may_be_ignored())?;
@@ -114,7 +114,7 @@ impl Gateway {
         let identity = self.identify(&way, asked, arrival, note).await?;
         self.note_use(identity.as_ref(), arrival, note);
         if counts && let Some(identity) = &identity {
-            arrival.standing.within_key_limit(way.limits, identity, note)?;
+            arrival.standing.within_key_limit(way.limits, identity, note).await?;
         }
         let mut request = limited(request, view.plan.max_body_bytes, note)?;
         *request.uri_mut() = Uri::from(target);

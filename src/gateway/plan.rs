@@ -58,7 +58,7 @@ impl Plan {
             max_body_bytes: settings.max_body_bytes,
             cut_live_exchanges: settings.cut_live_exchanges,
             upgrades: settings.upgrades.clone(),
-            limits: Limits::new(settings.limits, Arc::clone(counted)),
+            limits: Limits::new(settings.limits, Arc::clone(counted)).counted_in(keyring.ledger().clone()),
         };
         for (index, instance) in settings.instances.iter().enumerate() {
             if instance.hosts.is_empty() {

@@ -9,6 +9,10 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+mod walk;
+
+pub use walk::{Trim, Walk};
+
 use super::store::millis;
 
 /// What is to be written down.
@@ -83,6 +87,8 @@ pub enum Action {
     SessionResumed,
     /// Someone without the admin token tried the admin API.
     AdminRefused,
+    /// The oldest entries were removed for their age.
+    AuditTrimmed,
 }
 
 /// An entry of the chain, as it is kept.
@@ -159,6 +165,15 @@ pub enum Broken {
         wanted: u64,
         /// Where it ends.
         found: u64,
+    },
+    /// The chain begins later than it was trimmed to.
+    #[error(
+        "the first entries are missing: the chain begins at {begins}, and no entry in it tells that those before \
+         were removed for their age"
+    )]
+    Untold {
+        /// The first entry that is there.
+        begins: u64,
     },
 }
 

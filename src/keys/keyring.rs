@@ -12,7 +12,6 @@ use super::audit::{Action, Actor, Event};
 use super::errand::{Errand, State, Task};
 use super::lease::{Lease, Moment, Whom};
 use super::service::Ended;
-use super::store::watch;
 use super::{
     Amended, Amendment, Issuer, KeyHash, KeyRecord, Keys, Learned, Ledger, News, Policy, PolicyError, Query,
     Revocation, Revoke, RevokedBy, Settings, StoreError, StoreSettings, Token,
@@ -20,7 +19,11 @@ use super::{
 use crate::observe::Metrics;
 
 mod following;
+mod intake;
 mod refusals;
+mod retention;
+
+pub use retention::{Rest, Retention, Trimmed, Verified};
 
 use following::Following;
 pub use refusals::EndedSession;
@@ -201,33 +204,6 @@ impl Keyring {
         }
     }
 
-    /// Takes over keys that are known elsewhere, and tells what became of each. None is remembered before
-    /// it is used, so that nothing that is in use has to make room.
-    ///
-    /// # Errors
-    /// Where the store could not write them; some may be taken over then. It can be repeated.
-    pub async fn import(
-        &self,
-        instance: &str,
-        records: Vec<KeyRecord>,
-        actor: &Actor,
-    ) -> Result<Vec<Learned>, StoreError> {
-        let with_event = |record: KeyRecord| {
-            let mut event = about(actor, Action::KeyImported, instance);
-            event.key_id = Some(record.id.clone());
-            event.user_id = Some(record.user_id.clone());
-            (record, event)
-        };
-        let records: Vec<_> = records.into_iter().map(with_event).collect();
-        let learned = watch(&self.metrics, self.store.learn_all(&records).await);
-        // Also where it failed: some may have been taken over.
-        let keys = self.of(instance);
-        for (record, _) in &records {
-            keys.forget(&record.hash).await;
-        }
-        learned
-    }
-
     /// Revokes the key with this id, known or not; see [`Keys::revoke`]. Waits until no gateway that shares the
     /// store accepts it any more, or that cannot be known.
     ///
@@ -237,7 +213,7 @@ impl Keyring {
         let asked_at = Moment::now();
         let ended = self.end(instance, id, reason).await?;
         let everywhere = self.confirm(&ended.position, Whom::Key).await;
-        self.metrics.revocation_seconds.observe(Moment::now().since(asked_at).as_secs_f64());
+        self.metrics.sharing.revocation_seconds.observe(Moment::now().since(asked_at).as_secs_f64());
         Ok(Felt { keys: ended.keys, everywhere })
     }
 

@@ -30,7 +30,10 @@ mod verdict;
 
 pub use change::Change;
 pub use import::{Found, ImportError, Reader, Source, Unreadable};
-pub use keyring::{EndedSession, Felt, Issued, KeyError, Keyring, LONGEST_NAME, MOST_KEYS, NewKey, Reason};
+pub use keyring::{
+    EndedSession, Felt, Issued, KeyError, Keyring, LONGEST_NAME, MOST_KEYS, NewKey, Reason, Rest, Retention,
+    Trimmed, Verified,
+};
 pub use network::Network;
 pub use notice::{Epoch, Notices, Tidings};
 pub use policy::{Attempt, Breach, Policy, PolicyError};
@@ -40,8 +43,8 @@ pub use record::{ActiveKey, AddressFamily, Issuer, KeyRecord, Label, Revocation,
 pub use servers::{Address, Login, Place, RedisTls, RedisUrl, Servers, TlsProblem};
 pub use service::{Ended, Keys, News, Revoke};
 pub use store::{
-    Admission, Amended, Amendment, Answer, Concern, Confirmation, Day, Ending, KeyStore, Learned, Ledger,
-    Revoked, StoreError, Use, open, open_measured,
+    Admission, Amended, Amendment, Answer, Concern, Confirmation, Counted, Day, Ending, KeyStore, Learned,
+    Ledger, Revoked, StoreError, Use, open, open_measured,
 };
 pub use timestamp::{read as read_timestamp, write as write_timestamp};
 pub use token::{KeyHash, KeyShape, PREFIX, SHOWN_DIGITS, Token, holds_key};

@@ -4,6 +4,8 @@
 //! else from the store, else from the instance, and what the instance says is written to the store
 //! before it is believed, because a tombstone may be waiting there.
 
+mod orders;
+
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -14,12 +16,14 @@ use super::audit::{Action, Actor, Event};
 use super::block::{Blocks, Subject};
 use super::cache::{Cache, Finding, Purpose};
 use super::graves::Graves;
-use super::lease::{Lease, Moment, Position};
+use super::lease::{Lease, Moment};
 use super::notice::{Board, Epoch, Notice, Notices};
 use super::store::watch;
 use super::{ActiveKey, Admission, Adoption, Ending, KeyHash, KeyRecord, KeyStore, Learned, LookupError};
 use super::{Revocation, Settings, StoreError, Verdict};
 use crate::observe::Metrics;
+
+pub use orders::{Ended, News, Revoke};
 
 /// The keys of one instance; shared by all workers.
 pub struct Keys {
@@ -38,41 +42,6 @@ struct Shared {
     serve_stale_for: Duration,
     store: Arc<dyn KeyStore>,
     metrics: Arc<Metrics>,
-}
-
-/// A key that is to be taken in.
-#[derive(Debug)]
-pub struct News<'a> {
-    /// What is known of it.
-    pub record: KeyRecord,
-    /// At most so many keys of its owner that are not revoked; `None`: whatever their number.
-    pub most: Option<usize>,
-    /// How it came to be known.
-    pub action: Action,
-    /// Through whom.
-    pub actor: &'a Actor,
-}
-
-/// A key that is to be revoked.
-#[derive(Debug, Clone)]
-pub struct Revoke<'a> {
-    /// Its id.
-    pub id: &'a str,
-    /// When, how and why.
-    pub revocation: Revocation,
-    /// Whether the instance that issued it is to be told.
-    pub tell: bool,
-    /// Who does it.
-    pub actor: &'a Actor,
-}
-
-/// That a key was revoked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ended {
-    /// How many keys have the id.
-    pub keys: usize,
-    /// Where in the store's change log that stands.
-    pub position: Position,
 }
 
 impl Keys {

@@ -7,14 +7,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::audit::{Event, Head, Link};
+use super::audit::{Event, Head, Link, Trim};
 use super::block::{Block, Subject};
 use super::change::Change;
 use super::embedded::Embedded;
 use super::errand::{Errand, Settled};
 use super::lease::{Asked, Moment, Position, Renewed, Whom};
 use super::redis::RedisStore;
-use super::{AddressFamily, KeyHash, KeyRecord, Page, Policy, Query, Revocation, StoreSettings};
+use super::{
+    AddressFamily, Cursor, KeyHash, KeyRecord, Page, Policy, Query, Rate, Revocation, StoreSettings,
+};
 use crate::observe::Metrics;
 
 /// What a store gives back, later.
@@ -43,6 +45,12 @@ pub trait KeyStore: Send + Sync + 'static {
     /// the store does not know are passed over. Repeatable: counts are totals, not additions.
     fn note_used<'a>(&'a self, replica: &'a str, uses: &'a [Use]) -> Answer<'a, ()>;
 
+    /// Counts one more of this name against a rate, together with everybody who uses this store. A store of this
+    /// process alone leaves that to whoever asks.
+    fn count<'a>(&'a self, _name: &'a str, _rate: Rate) -> Answer<'a, Counted> {
+        Box::pin(std::future::ready(Ok(Counted::Apart)))
+    }
+
     /// Shows that the store answers, cheaply.
     fn ping(&self) -> Answer<'_, ()>;
 
@@ -60,6 +68,9 @@ pub trait Ledger: KeyStore {
     /// Takes in many records, each as [`KeyStore::learn`] does, whatever the number of their owners' keys,
     /// and tells what became of each. Where it fails, some may be taken in; it can be repeated.
     fn learn_all<'a>(&'a self, records: &'a [(KeyRecord, Event)]) -> Answer<'a, Vec<Learned>>;
+
+    /// What [`Ledger::learn_all`] would come to, without writing anything.
+    fn foresee<'a>(&'a self, records: &'a [(KeyRecord, Event)]) -> Answer<'a, Vec<Learned>>;
 
     /// The records of all keys with this id at this instance.
     fn with_id<'a>(&'a self, instance: &'a str, id: &'a str) -> Answer<'a, Vec<KeyRecord>>;
@@ -120,6 +131,25 @@ pub trait Ledger: KeyStore {
 
     /// Waits until a change is felt by all who share the store. `false`: that cannot be known.
     fn confirm<'a>(&'a self, confirmation: Confirmation<'a>) -> Answer<'a, bool>;
+
+    /// The last entry that was taken off the old end of the audit chain, which its first one follows.
+    fn base(&self) -> Answer<'_, Head>;
+
+    /// Takes the oldest entries off the audit chain; `false`: someone else has taken some off meanwhile, and
+    /// all stays. One atomic step with the base and the event.
+    fn trim<'a>(&'a self, trim: &'a Trim) -> Answer<'a, bool>;
+
+    /// Forgets on which days before that one keys were used: looks at so many keys behind this place, and tells
+    /// behind which place to go on; `None`: that was the last of them.
+    fn forget_days<'a>(
+        &'a self,
+        before: u32,
+        after: Option<&'a Cursor>,
+        most: usize,
+    ) -> Answer<'a, Option<Cursor>>;
+
+    /// Forgets errands that were done or refused before then, at most so many, and tells how many.
+    fn forget_errands(&self, before: SystemTime, most: usize) -> Answer<'_, usize>;
 }
 
 /// Something about how the store is set up.
@@ -233,6 +263,25 @@ pub struct Use {
     pub over: AddressFamily,
     /// How often this replica saw it used on the day of `at` so far.
     pub count: u64,
+}
+
+/// How something stands with its rate that was counted once more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counted {
+    /// It is within it.
+    Within {
+        /// So many more are now.
+        remaining: u32,
+        /// Until one more is.
+        next_in: Duration,
+    },
+    /// It is not, and was not counted.
+    Over {
+        /// Until one is.
+        next_in: Duration,
+    },
+    /// It was not counted: nobody else uses this store.
+    Apart,
 }
 
 /// How often a key was used on one day.

@@ -7,8 +7,7 @@ use hyper::{Method, StatusCode, Version};
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    Result,
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, Result,
 };
 
 mod sharing;
@@ -61,8 +60,6 @@ pub struct Metrics {
     pub sharing: Sharing,
     /// `revocations_total`.
     pub revocations: IntCounter,
-    /// `revocation_seconds`: from the call to its confirmation.
-    pub revocation_seconds: Histogram,
     /// `usage_pending`: keys whose last use is not written yet.
     pub usage_pending: IntGauge,
     /// `forged_headers_total`: reserved header fields that clients sent, and that were dropped.
@@ -127,10 +124,6 @@ impl Metrics {
             store: StoreMetrics::new(r)?,
             sharing: Sharing::register(r)?,
             revocations: counter(r, "revocations_total", "Keys revoked")?,
-            revocation_seconds: register(
-                r,
-                Histogram::with_opts(latency("revocation_seconds", "From a revocation to its confirmation"))?,
-            )?,
             usage_pending: gauge(r, "usage_pending", "Keys whose last use is not written yet")?,
             forged_headers: counter(
                 r,

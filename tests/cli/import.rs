@@ -4,7 +4,7 @@ use openbin_gateway::keys::KeyHash;
 use serde_json::json;
 
 use crate::desk::{Desk, EMAIL, key_of};
-use crate::support::Request;
+use crate::support::{Request, Store};
 
 /// An OpenBin's tables, as it makes them.
 const TABLES: &str = "\
@@ -60,6 +60,52 @@ async fn an_openbins_database_is_taken_over_once_and_told_again() {
         let gateway = if runs { desk.gateway() } else { desk.start().await };
         let refused = gateway.send(&Request::get("/api/bins").bearer(key)).await;
         assert_eq!(refused.status, 401, "an import does not bring a revoked key back");
+    }
+}
+
+#[tokio::test]
+async fn a_dry_run_counts_as_the_run_does_on_both_stores() {
+    for store in Store::each() {
+        let desk = Desk::of(&store, true).await;
+        let mut csv = "key_hash,user_id,id,revoked_at\n".to_owned();
+        let mut row = |key: &str, id: &str, revoked: &str| {
+            csv.push_str(&format!("{},{},{id},{revoked}\n", KeyHash::of(&key_of(key)), desk.user));
+        };
+        row("known", "known", "");
+        row("revoked", "revoked", "2026-01-01T00:00:00Z");
+        row("predecessor", "waiting", "2026-01-01T00:00:00Z");
+        desk.setup.file("before.csv", &csv);
+        desk.run("keys import --from csv:before.csv").await.ok();
+        let mut csv = "key_hash,user_id,id,revoked_at\n".to_owned();
+        let mut row = |key: &str, id: &str, revoked: &str| {
+            csv.push_str(&format!("{},{},{id},{revoked}\n", KeyHash::of(&key_of(key)), desk.user));
+        };
+        let rows = |row: &mut dyn FnMut(&str, &str, &str)| {
+            row("known", "known", "");
+            row("revoked", "revoked", "");
+            row("new", "new", "");
+            row("over", "over", "2026-01-01T00:00:00Z");
+            row("heir", "over", "");
+            row("successor", "waiting", "");
+        };
+        rows(&mut row);
+        // What is far apart comes in different portions.
+        for number in 0..1_200 {
+            row(&number.to_string(), &number.to_string(), "");
+        }
+        rows(&mut row);
+        row("late heir", "over", "");
+        desk.setup.file("keys.csv", &csv);
+        let import = "keys import --from csv:keys.csv --json";
+        let counts = async |command: &str| {
+            let document = desk.run(command).await.ok().json();
+            ["rows", "written", "revoked", "known", "buried", "skipped"].map(|name| document[name].clone())
+        };
+        let foreseen = counts(&format!("{import} --dry-run")).await;
+        let before = desk.run("audit verify --json").await.ok().json();
+        assert_eq!(before["head"]["seq"], 3, "nothing was written");
+        assert_eq!(counts(import).await, foreseen, "{}", store.name());
+        assert_eq!(foreseen, [1_213, 1_201, 1, 1, 4, 6].map(|count| json!(count)), "{}", store.name());
     }
 }
 

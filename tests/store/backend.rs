@@ -103,6 +103,20 @@ impl Backend {
         assert_eq!(removed, 1);
     }
 
+    /// Has the audit chain begin behind another entry.
+    pub async fn set_base(&self, seq: u64, hash: &str) {
+        match &self.behind {
+            Behind::Embedded(folder) => {
+                let sql = "UPDATE audit_base SET seq = ?1, hash = ?2";
+                let changed = folder.database().execute(sql, (i64::try_from(seq).expect("a number"), hash));
+                assert_eq!(changed.expect("an update"), 1);
+            }
+            Behind::Redis(server) => {
+                let () = raw(server, redis::cmd("SET").arg("{ns}:base").arg(format!("{seq} {hash}"))).await;
+            }
+        }
+    }
+
     /// How many entries the store has, of whatever kind.
     pub async fn entries(&self) -> i64 {
         match &self.behind {

@@ -34,6 +34,36 @@ async fn redis_bears_a_hundred_thousand_keys() {
     assert!(longest < LONGEST_SCRIPT, "{longest:?}");
 }
 
+#[tokio::test]
+#[ignore = "takes minutes: make large"]
+async fn the_embedded_store_takes_over_a_hundred_thousand_keys() {
+    takes_over_many_keys(&Backend::embedded().await).await;
+}
+
+#[tokio::test]
+#[ignore = "takes minutes: make large"]
+async fn redis_takes_over_a_hundred_thousand_keys() {
+    takes_over_many_keys(&Backend::redis().await).await;
+}
+
+/// As an import does it: portion by portion; once new, and once more when all are known.
+async fn takes_over_many_keys(backend: &Backend) {
+    for what in ["taken over", "known already"] {
+        let began = Instant::now();
+        for start in (0..KEYS).step_by(2 * usize::try_from(AT_ONCE).expect("a number")) {
+            let numbers = start..start + 2 * AT_ONCE;
+            let records: Vec<_> =
+                numbers.map(|number| (numbered(number), event(Action::KeyImported))).collect();
+            let learned = backend.store().learn_all(&records).await.expect("taken over");
+            let are_new = learned.iter().all(|learned| *learned == Learned::Written);
+            assert!(learned.len() == records.len() && are_new == (what == "taken over"));
+        }
+        let a_second = KEYS as f64 / began.elapsed().as_secs_f64();
+        println!("{:>12}  {KEYS} keys {what}: {a_second:.0}/s", format!("{:.1?}", began.elapsed()));
+    }
+    assert_eq!(backend.store().head().await.expect("the end").seq, KEYS);
+}
+
 fn numbered(number: u64) -> KeyRecord {
     let user = number / KEYS_A_USER;
     let name = if number % 40_000 == 7 { "Nädel" } else { "laptop in the workshop" };

@@ -136,7 +136,9 @@ async fn until_it_answers<T, F: Future<Output = Result<T, StoreError>>>(mut ask:
 mod backend;
 
 mod audit;
+mod imports;
 mod lists;
+mod retention;
 mod rules;
 mod terms;
 mod upkeep;
@@ -214,9 +216,25 @@ suite! {
         a_chain_goes_on_after_a_restart
         an_edited_entry_is_found
         an_entry_that_was_taken_out_is_found;
+    retention:
+        old_entries_go_and_the_chain_is_whole_from_its_base_on
+        entries_wait_until_the_oldest_is_a_day_too_old
+        entries_go_in_portions_and_each_is_told_in_the_chain
+        an_entry_that_somebody_took_off_the_old_end_is_found
+        a_base_that_was_moved_is_found
+        a_damaged_old_end_stays_as_it_is
+        of_two_who_trim_at_once_one_succeeds
+        trimming_is_no_damage_to_who_verifies_meanwhile
+        old_days_are_forgotten_and_others_stay
+        errands_that_are_long_over_are_forgotten_and_others_stay;
+    imports:
+        many_keys_are_taken_in_as_one_by_one
+        a_dry_run_foresees_what_the_run_comes_to
+        two_who_import_at_once_write_one_whole_chain;
 }
 
 mod cluster;
+mod counting;
 mod doors;
 mod large;
 mod only_embedded;

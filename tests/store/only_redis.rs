@@ -1,5 +1,6 @@
 //! What only a Redis server can get wrong.
 
+use openbin_gateway::keys::audit::Trim;
 use openbin_gateway::keys::block::{Block, Subject};
 
 use super::proxy::Proxy;
@@ -231,6 +232,71 @@ async fn a_change_whose_answer_was_lost_is_done_once_and_answered_as_if_nothing_
     let mut head = Head::start();
     links.iter().for_each(|link| drop(head.advance(link).expect("a whole chain")));
     assert_eq!((links.len(), head), (7, store.head().await.expect("the end")));
+}
+
+#[tokio::test]
+async fn a_trim_whose_answer_was_lost_is_done_once() {
+    let server = RedisServer::start();
+    let proxy = Proxy::to(&server, Duration::ZERO).await;
+    let (store, event) = (redis(&proxy.url(), TIMEOUT).await, event(Action::AdminRefused));
+    let mut head = Head::start();
+    for number in 1..=5 {
+        store.record(&event).await.expect("written");
+        if number == 3 {
+            head = store.head().await.expect("the end");
+        }
+    }
+    let trim = Trim::new(Head::start(), head.clone(), at(1));
+    let trimmed = with_a_lost_answer(&proxy, &*store, store.trim(&trim)).await;
+    assert!(trimmed.expect("an answer"));
+    assert_eq!(store.base().await.expect("the base"), head);
+    assert_eq!(store.links(0, 100).await.expect("links").len(), 3);
+    assert_eq!(store.head().await.expect("the end").seq, 6);
+}
+
+#[tokio::test]
+async fn an_import_that_breaks_off_anywhere_is_done_once_and_told_as_if_it_had_not() {
+    let server = RedisServer::start();
+    let proxy = Proxy::to(&server, Duration::ZERO).await;
+    let (store, other) = (redis(&proxy.url(), TIMEOUT).await, redis(&server.url(), TIMEOUT).await);
+    let mut number = 0;
+    let mut portion = || -> Vec<_> {
+        let records = (number..number + 150).map(|number| record(&number.to_string()));
+        number += 150;
+        records.map(|record| (record, event(Action::KeyImported))).collect()
+    };
+    // In the first call, in the middle of a later one, and near the end.
+    for bytes in [100, 6_000, 20_011, 60_000, 110_000] {
+        let records = portion();
+        store.ping().await.expect("a connection that is kept");
+        proxy.break_after(bytes);
+        let learned = store.learn_all(&records).await.expect("taken in");
+        assert!(proxy.has_broken(), "{bytes}: the portion is shorter");
+        assert!(learned.iter().all(|learned| *learned == Learned::Written), "{bytes}");
+    }
+    // The same while others add to the chain.
+    let busy = async {
+        loop {
+            other.record(&event(Action::AdminRefused)).await.expect("written");
+        }
+    };
+    let importing = async {
+        for bytes in [6_000, 20_011, 60_000] {
+            let records = portion();
+            store.ping().await.expect("a connection that is kept");
+            proxy.break_after(bytes);
+            let learned = store.learn_all(&records).await.expect("taken in");
+            assert!(proxy.has_broken(), "{bytes}: the portion is shorter");
+            assert!(learned.iter().all(|learned| *learned == Learned::Written), "{bytes}");
+        }
+    };
+    tokio::select! { () = busy => {}, () = importing => {} }
+    let (mut head, mut imported) = (Head::start(), 0);
+    for link in other.links(0, usize::MAX).await.expect("links") {
+        let entry = head.advance(&link).expect("a whole chain");
+        imported += usize::from(entry.action == Action::KeyImported);
+    }
+    assert_eq!((imported, head), (number, other.head().await.expect("the end")));
 }
 
 #[tokio::test]

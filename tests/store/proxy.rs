@@ -5,10 +5,15 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 
+/// A server that is not busy has done by then what it was told.
+const SETTLES_WITHIN: Duration = Duration::from_millis(100);
+
 /// A port that leads to a server.
 pub struct Proxy {
     port: u16,
     lossy: Arc<AtomicU64>,
+    /// So many more bytes get to the server before the connection breaks; 0: as many as there are.
+    budget: Arc<AtomicU64>,
 }
 
 impl Proxy {
@@ -17,13 +22,15 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let (port, lossy) = (listener.local_addr().expect("its address").port(), Arc::new(AtomicU64::new(0)));
         let (server, losses) = (server.port(), Arc::clone(&lossy));
+        let budget = Arc::new(AtomicU64::new(0));
+        let bytes = Arc::clone(&budget);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let server = TcpStream::connect(("127.0.0.1", server)).await.expect("the server");
-                tokio::spawn(carry(client, server, Arc::clone(&losses), delay));
+                tokio::spawn(carry(client, server, Arc::clone(&losses), Arc::clone(&bytes), delay));
             }
         });
-        Self { port, lossy }
+        Self { port, lossy, budget }
     }
 
     pub fn url(&self) -> String {
@@ -35,17 +42,49 @@ impl Proxy {
         self.lossy.store(1, Ordering::SeqCst);
     }
 
+    /// Only so many bytes of the next questions get to the server, and none of its answers; then the connection
+    /// breaks.
+    pub fn break_after(&self, bytes: u64) {
+        self.budget.store(bytes, Ordering::SeqCst);
+    }
+
+    /// Whether the connection that was to break has.
+    pub fn has_broken(&self) -> bool {
+        self.budget.load(Ordering::SeqCst) == 0
+    }
+
     /// Whether the answer that was to be lost has been.
     pub fn has_lost_it(&self) -> bool {
         self.lossy.load(Ordering::SeqCst) == 0
     }
 }
 
-async fn carry(client: TcpStream, server: TcpStream, losses: Arc<AtomicU64>, delay: Duration) {
+async fn carry(
+    client: TcpStream,
+    server: TcpStream,
+    losses: Arc<AtomicU64>,
+    budget: Arc<AtomicU64>,
+    delay: Duration,
+) {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     let questions = async {
-        let _ = tokio::io::copy(&mut from_client, &mut to_server).await;
+        let mut bytes = vec![0; 4 * 1024];
+        while let Ok(length @ 1..) = from_client.read(&mut bytes).await {
+            let left = budget.load(Ordering::SeqCst);
+            let breaks = left > 0 && left <= length as u64;
+            let passed = if breaks { usize::try_from(left).expect("a number") } else { length };
+            if to_server.write_all(&bytes[..passed]).await.is_err() {
+                return;
+            }
+            if breaks {
+                // What has arrived whole is done before the connection is seen to be gone.
+                tokio::time::sleep(SETTLES_WITHIN).await;
+                budget.store(0, Ordering::SeqCst);
+                return;
+            }
+            budget.store(left.saturating_sub(length as u64), Ordering::SeqCst);
+        }
     };
     let answers = async {
         let mut bytes = vec![0; 64 * 1024];
@@ -54,6 +93,9 @@ async fn carry(client: TcpStream, server: TcpStream, losses: Arc<AtomicU64>, del
                 return;
             }
             tokio::time::sleep(delay).await;
+            if budget.load(Ordering::SeqCst) > 0 {
+                continue;
+            }
             if to_client.write_all(&bytes[..length]).await.is_err() {
                 return;
             }

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use super::{Operation, ROOT, ROUTES, keys, transfer, users, view};
+use super::{Operation, ROOT, ROUTES, audit, keys, transfer, users, view};
 
 /// The whole document.
 pub(super) fn document() -> Value {
@@ -134,11 +134,30 @@ fn about(operation: Operation) -> About {
         }
         Operation::ListInstances => told("The instances", object),
         Operation::ListAudit => {
-            About { query: &["after", "limit"], ..told("The audit chain, the oldest first", object) }
+            About { query: &["after", "limit"], ..told("The audit chain, the oldest first", entries()) }
         }
-        Operation::VerifyAudit => told("Check the audit chain from end to end", object),
+        Operation::VerifyAudit => told("Check the audit chain from end to end", verdict()),
         Operation::Describe => told("This document", object),
     }
+}
+
+fn entries() -> Value {
+    let place = schema::<audit::Place>();
+    json!({ "type": "object", "properties": {
+        "entries": { "type": "array", "items": schema::<audit::EntryView>() },
+        "base": { "description": "The last entry that was removed for its age", "allOf": [place] },
+        "head": { "description": "The last entry", "allOf": [place] },
+    } })
+}
+
+fn verdict() -> Value {
+    let place = schema::<audit::Place>();
+    json!({ "type": "object", "properties": {
+        "whole": { "type": "boolean" },
+        "problem": { "type": ["string", "null"] },
+        "entries": { "type": "integer", "description": "So many were found whole, from the base on" },
+        "base": place, "head": place,
+    } })
 }
 
 fn schema<T: JsonSchema>() -> Value {

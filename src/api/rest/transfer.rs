@@ -67,16 +67,13 @@ impl Rest {
         let instance: Arc<str> = desk.name.as_str().into();
         let keys: Vec<_> = keys.into_iter().map(|key| key.record(&instance, desk.issuer)).collect();
         let good = || keys.iter().filter_map(|key| key.as_ref().ok());
-        let mut fates = Vec::with_capacity(keys.len());
-        if dry_run {
-            for record in good() {
-                fates.push(self.foresee(record).await?);
-            }
+        let records = good().cloned().collect();
+        let learned = if dry_run {
+            self.keyring.foresee(&instance, records, &call.actor).await?
         } else {
-            let learned = self.keyring.import(&instance, good().cloned().collect(), &call.actor).await?;
-            fates.extend(good().zip(learned).map(|(record, learned)| Fate::of(record, &learned)));
-        }
-        let mut fates = fates.into_iter();
+            self.keyring.import(&instance, records, &call.actor).await?
+        };
+        let mut fates = good().zip(learned).map(|(record, learned)| Fate::of(record, &learned));
         let results: Vec<Fate> = keys
             .iter()
             .filter_map(|key| match key {
@@ -85,18 +82,6 @@ impl Rest {
             })
             .collect();
         Ok((StatusCode::OK, json!({ "results": results })))
-    }
-
-    /// What taking it in would come to, as far as that can be known before.
-    async fn foresee(&self, record: &KeyRecord) -> Result<Fate, Problem> {
-        let known = self.keyring.ledger().find(&record.instance, &record.hash).await?;
-        let outcome = match (known, &record.revoked) {
-            (Some(known), None) if known.revoked.is_some() => "buried",
-            (Some(_), _) => "known",
-            (None, Some(_)) => "revoked",
-            (None, None) => "written",
-        };
-        Ok(Fate { outcome, why: None })
     }
 }
 

@@ -8,6 +8,11 @@ use std::net::IpAddr;
 pub(super) struct Source(u128);
 
 impl Source {
+    /// What tells it from others.
+    pub(super) fn bits(self) -> u128 {
+        self.0
+    }
+
     /// The source of an address; an IPv4 address mapped into IPv6 counts as IPv4.
     pub(super) fn of(address: IpAddr) -> Self {
         const NETWORK: u128 = !0 << 64;

@@ -1,5 +1,6 @@
 //! `keys import`: the keys of an OpenBin's database, or of a CSV file, portion by portion. The source is only read.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::Deserialize;
@@ -57,7 +58,8 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
         if let Some(remark) = reader.remark() {
             say(&format!("openbin-gateway: {remark}"));
         }
-        let mut import = Import { door, instance: &instance, dry_run, tally: Tally::default() };
+        let foresight = dry_run.then(Foresight::default);
+        let mut import = Import { door, instance: &instance, foresight, tally: Tally::default() };
         let begun = Instant::now();
         let ended = import.all(&mut reader).await;
         let tally = import.tally;
@@ -75,8 +77,16 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
 struct Import<'d> {
     door: &'d Door,
     instance: &'d str,
-    dry_run: bool,
+    /// Of a dry run only.
+    foresight: Option<Foresight>,
     tally: Tally,
+}
+
+/// What a dry run must remember itself, since nobody has written it down: the ids of keys that would have been
+/// taken in as revoked. (No source gives a key twice.)
+#[derive(Debug, Default)]
+struct Foresight {
+    revoked: HashSet<String>,
 }
 
 /// What became of the rows so far.
@@ -111,7 +121,7 @@ struct Fate {
 /// A key on its way, and its row.
 struct Row {
     number: u64,
-    key: Value,
+    found: Found,
 }
 
 impl Import<'_> {
@@ -129,7 +139,7 @@ impl Import<'_> {
             };
             self.tally.rows += 1;
             match row {
-                Ok(found) => portion.push(Row { number: self.tally.rows, key: sent(&found) }),
+                Ok(found) => portion.push(Row { number: self.tally.rows, found }),
                 Err(unreadable) => self.tally.skip(unreadable.place, unreadable.why),
             }
             if portion.len() == PORTION {
@@ -146,14 +156,32 @@ impl Import<'_> {
         if portion.is_empty() {
             return Ok(());
         }
-        let (numbers, keys): (Vec<u64>, Vec<Value>) =
-            portion.drain(..).map(|row| (row.number, row.key)).unzip();
-        let question = json!({ "instance": self.instance, "dry_run": self.dry_run, "keys": keys });
+        let keys: Vec<Value> = portion.iter().map(|row| sent(&row.found)).collect();
+        let dry_run = self.foresight.is_some();
+        let question = json!({ "instance": self.instance, "dry_run": dry_run, "keys": keys });
         let Fates { results } = self.door.post("/keys/import", &question).await?.parsed()?;
-        for (number, fate) in numbers.into_iter().zip(results) {
-            self.tally.count(number, fate);
+        for (row, mut fate) in portion.drain(..).zip(results) {
+            if let Some(foresight) = &mut self.foresight {
+                foresight.correct(&row.found, &mut fate);
+            }
+            self.tally.count(row.number, fate);
         }
         Ok(())
+    }
+}
+
+impl Foresight {
+    /// The store knows what it has, and what is in the same portion; not what the portions before would have left.
+    fn correct(&mut self, found: &Found, fate: &mut Fate) {
+        if !matches!(fate.outcome.as_str(), "written" | "revoked") {
+            return;
+        }
+        let id = found.id.clone().unwrap_or_else(|| found.hash.to_string());
+        if self.revoked.contains(&id) {
+            "buried".clone_into(&mut fate.outcome);
+        } else if fate.outcome == "revoked" {
+            self.revoked.insert(id);
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use super::small;
 use crate::auth::LimitSettings;
 use crate::config::read::Field;
 use crate::config::scalar::shown;
-use crate::keys::Rate;
+use crate::keys::{Rate, Settings, StoreSettings};
 use crate::server::Timeouts;
 
 pub(super) struct Limits {
@@ -25,7 +25,7 @@ const MIB: u64 = 1 << 20;
 /// The largest request that OpenBin takes, the restore of a backup, has 200 MiB.
 const DEFAULT_MAX_BODY: u64 = 256 * MIB;
 
-pub(super) fn limits(field: &Field<'_>) -> Limits {
+pub(super) fn limits(field: &Field<'_>, keys: Option<&Settings>) -> Limits {
     let section = field.section();
     let bad_credentials = Rate::new(30, Duration::from_secs(60)).ok();
     let yes_or_no = [("true", true), ("false", false)];
@@ -41,10 +41,20 @@ pub(super) fn limits(field: &Field<'_>) -> Limits {
             per_key: rate(&section.field("per_key"), None),
             per_address: rate(&section.field("per_address"), None),
             bad_credentials: rate(&section.field("bad_credentials"), bad_credentials),
+            shared: shared(&section.field("shared"), keys),
         },
     };
     section.finish();
     limits
+}
+
+/// Whether limits are counted in the store: one that several gateways use.
+fn shared(field: &Field<'_>, keys: Option<&Settings>) -> bool {
+    let shared = field.choice(&[("true", true), ("false", false)], false);
+    if shared && let Some(StoreSettings::Embedded { .. }) = keys.map(|keys| &keys.store) {
+        field.wrong("the embedded store is for one gateway, and there is none to count with", "remove it");
+    }
+    shared
 }
 
 /// A rate, or `off`.

@@ -20,13 +20,14 @@ use crate::{gateway, server};
 /// Reads the whole tree. The result may be used only if the context has no problem noted afterwards.
 pub(super) fn resolve(context: &Context<'_>, root: &Node) -> Option<Config> {
     let section = Section::root(context, root);
-    let limits = limits::limits(&section.field("limits"));
     let timeouts = limits::timeouts(&section.field("timeouts"));
     let workers = workers(&section.field("workers"));
     let instances = instances::instances(&section.field("instances"));
     let listeners = listen::listeners(&section.field("listen"), &instances);
     let admin = admin::admin(&section.field("admin"), &listeners);
     let keys = store::keys(&section);
+    let limits = limits::limits(&section.field("limits"), keys.as_ref());
+    let retention = store::retention(&section);
     let observe = observe::observe(&section);
     let upgrades = upgrades(&section.field("upgrades"));
     let trusted_proxies = networks(&section.field("trusted_proxies"));
@@ -50,7 +51,7 @@ pub(super) fn resolve(context: &Context<'_>, root: &Node) -> Option<Config> {
         upgrades,
         limits: limits.rates,
     };
-    Some(Config { server, admin: admin?, keys: keys?, gateway, observe, warnings: Vec::new() })
+    Some(Config { server, admin: admin?, keys: keys?, retention, gateway, observe, warnings: Vec::new() })
 }
 
 const MAX_WORKERS: u64 = 1024;

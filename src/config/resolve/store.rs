@@ -1,11 +1,13 @@
-//! `store`, `cache` and `usage`: where keys are kept, and how long what is known of them is believed.
+//! `store`, `cache`, `usage` and `audit`: where keys are kept, how long what is known of them is believed, and how
+//! long what was done is kept.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::servers;
 use crate::config::read::{Field, Section};
-use crate::keys::{Settings, Site, StoreSettings};
+use crate::config::scalar::duration;
+use crate::keys::{Retention, Settings, Site, StoreSettings};
 
 pub(super) fn keys(root: &Section<'_>) -> Option<Settings> {
     let section = root.field("store").section();
@@ -54,6 +56,20 @@ fn site(root: &Section<'_>) -> Site {
     let base = &address.context.base;
     let folder = base.canonicalize().unwrap_or_else(|_| base.clone());
     Site::of(&[&machine, &name, &folder.to_string_lossy(), address.text().unwrap_or_default()])
+}
+
+pub(super) fn retention(root: &Section<'_>) -> Retention {
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    let section = root.field("audit").section();
+    let read = |text: &str| match text {
+        "ever" => Some(None),
+        _ => duration(text).filter(|duration| (DAY..=36_500 * DAY).contains(duration)).map(Some),
+    };
+    let expected = "a duration from 1d to 36500d with its unit, such as 400d, or ever";
+    let (field, default) = (section.field("keep_for"), Retention::default());
+    let audit = field.parsed(expected, read).unwrap_or(default.audit);
+    section.finish();
+    Retention { audit, ..default }
 }
 
 #[derive(Clone, Copy)]

@@ -48,7 +48,7 @@ async fn with_bench(test: impl AsyncFnOnce(&Bench)) {
     let keys = keyring.of("home");
     let jwt_secrets = vec![Secret::new(SECRET).expect("a secret")];
     let verifier = Verifier::new(&auth::Settings { jwt_secrets }, Arc::clone(&keys));
-    let off = LimitSettings { per_key: None, per_address: None, bad_credentials: None };
+    let off = LimitSettings { per_key: None, per_address: None, bad_credentials: None, shared: false };
     let limits = Limits::new(off, Arc::new(LimitState::new(&metrics)));
     let bench = Bench { keyring, keys, verifier, limits, metrics, _folder: folder };
     LocalSet::new().run_until(test(&bench)).await;

@@ -108,7 +108,7 @@ impl Gateway {
             return Err(Refusal::NoToken.into());
         };
         self.note_use(Some(&identity), arrival, note);
-        arrival.standing.within_key_limit(way.limits, &identity, note)?;
+        arrival.standing.within_key_limit(way.limits, &identity, note).await?;
         let question = self.question(way, request.headers(), &identity, (visit.authority, arrival))?;
         let fields = match ask(way, question, note).await? {
             Said::Welcome(fields) => fields,

@@ -6,6 +6,7 @@ use super::super::audit::{Event, Head, Link};
 use super::rows::unreadable;
 
 const HEAD: &str = "SELECT seq, hash FROM audit_head";
+const BASE: &str = "SELECT seq, hash FROM audit_base";
 const ADD: &str = "INSERT INTO audit (seq, text, hash) VALUES (?1, ?2, ?3)";
 const ADVANCE: &str = "UPDATE audit_head SET seq = ?1, hash = ?2";
 const LINKS: &str = "SELECT text, hash FROM audit WHERE seq > ?1 ORDER BY seq LIMIT ?2";
@@ -21,7 +22,15 @@ pub(super) fn add(db: &Connection, event: &Event) -> Result<()> {
 }
 
 pub(super) fn head(db: &Connection) -> Result<Head> {
-    db.prepare_cached(HEAD)?.query_row([], |row| {
+    place(db, HEAD)
+}
+
+pub(super) fn base(db: &Connection) -> Result<Head> {
+    place(db, BASE)
+}
+
+fn place(db: &Connection, sql: &str) -> Result<Head> {
+    db.prepare_cached(sql)?.query_row([], |row| {
         let seq = u64::try_from(row.get::<_, i64>(0)?).map_err(|_| unreadable(0, "a place in the chain"))?;
         Ok(Head { seq, hash: row.get(1)? })
     })
@@ -33,6 +42,6 @@ pub(super) fn links(db: &Connection, after: u64, most: usize) -> Result<Vec<Link
     db.prepare_cached(LINKS)?.query_map(params![number(after), most], link)?.collect()
 }
 
-fn number(seq: u64) -> i64 {
+pub(super) fn number(seq: u64) -> i64 {
     i64::try_from(seq).unwrap_or(i64::MAX)
 }

@@ -16,7 +16,8 @@ use super::super::StoreError;
 /// Marks the file as ours, in SQLite's own header.
 const APPLICATION: i32 = 0x4f42_6777;
 /// Step `n` leads from version `n` to `n + 1`. Steps are only ever added.
-const MIGRATIONS: &[&str] = &[include_str!("001_keys.sql"), include_str!("002_registry.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("001_keys.sql"), include_str!("002_registry.sql"), include_str!("003_retention.sql")];
 /// Readers such as `sqlite3 … .backup` hold the file for moments.
 const OTHERS_MAY_HOLD_IT_FOR: Duration = Duration::from_secs(5);
 

@@ -58,10 +58,12 @@ fn end(db: &Connection, query: &Query, after: Option<&Cursor>) -> Result<Option<
          ORDER BY listed_at DESC, hash DESC, instance DESC LIMIT 1 OFFSET {}",
         LOOKS - 1
     );
-    let read = |row: &Row<'_>| {
-        Ok(Cursor { at: row.get(0)?, hash: KeyHash::from(row.get::<_, [u8; 32]>(1)?), instance: row.get(2)? })
-    };
-    db.prepare_cached(&sql)?.query_row(params_from_iter(values), read).optional()
+    db.prepare_cached(&sql)?.query_row(params_from_iter(values), place).optional()
+}
+
+/// Reads time, hash and instance.
+pub(super) fn place(row: &Row<'_>) -> Result<Cursor> {
+    Ok(Cursor { at: row.get(0)?, hash: KeyHash::from(row.get::<_, [u8; 32]>(1)?), instance: row.get(2)? })
 }
 
 /// Only the conditions that are asked for. Which index serves is said, since SQLite would rather sort all
@@ -98,14 +100,14 @@ fn statement(
 }
 
 /// What is to be true of a row, and the index that has the rows in their order.
-struct Conditions {
-    list: &'static str,
-    sql: String,
-    values: Vec<Value>,
+pub(super) struct Conditions {
+    pub(super) list: &'static str,
+    pub(super) sql: String,
+    pub(super) values: Vec<Value>,
 }
 
 impl Conditions {
-    fn of_list(query: &Query) -> Self {
+    pub(super) fn of_list(query: &Query) -> Self {
         let mut conditions = Self { list: "keys_by_time", sql: String::new(), values: Vec::new() };
         if let Some(user) = &query.user_id {
             conditions.list = "keys_by_user";
@@ -120,7 +122,7 @@ impl Conditions {
         self.values.extend(values);
     }
 
-    fn add_place(&mut self, side: &str, place: Option<&Cursor>) {
+    pub(super) fn add_place(&mut self, side: &str, place: Option<&Cursor>) {
         if let Some(Cursor { at, instance, hash }) = place {
             let place = [(*at).into(), hash.as_bytes().to_vec().into(), instance.clone().into()];
             self.add(&format!("(listed_at, hash, instance) {side} (?, ?, ?)"), place);

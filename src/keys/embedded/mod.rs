@@ -9,6 +9,7 @@ mod chain;
 mod errands;
 mod file;
 mod listing;
+mod retention;
 mod rows;
 
 use std::future::ready;
@@ -19,14 +20,14 @@ use std::time::{Duration, SystemTime};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::audit::{Event, Head, Link};
+use super::audit::{Event, Head, Link, Trim};
 use super::block::{Block, Subject};
 use super::change::Change;
 use super::errand::{Errand, Settled};
 use super::lease::{Asked, Position, Renewed};
 use super::query::Gathering;
 use super::store::{Answer, Confirmation, KeyStore, Learned, Ledger, Revoked, StoreError, Use};
-use super::{Admission, Amended, Amendment, Day, Ending, KeyHash, KeyRecord, Page, Query};
+use super::{Admission, Amended, Amendment, Cursor, Day, Ending, KeyHash, KeyRecord, Page, Query};
 
 /// Beyond this many questions, the askers wait for room.
 const QUEUE: usize = 1_024;
@@ -130,6 +131,11 @@ impl Ledger for Embedded {
     fn learn_all<'a>(&'a self, records: &'a [(KeyRecord, Event)]) -> Answer<'a, Vec<Learned>> {
         let records = records.to_vec();
         self.ask(move |db| rows::learn_all(db, &records))
+    }
+
+    fn foresee<'a>(&'a self, records: &'a [(KeyRecord, Event)]) -> Answer<'a, Vec<Learned>> {
+        let records = records.to_vec();
+        self.ask(move |db| rows::foresee(db, &records))
     }
 
     fn with_id<'a>(&'a self, instance: &'a str, id: &'a str) -> Answer<'a, Vec<KeyRecord>> {
@@ -238,6 +244,29 @@ impl Ledger for Embedded {
     /// Nobody else has the file open.
     fn confirm<'a>(&'a self, _: Confirmation<'a>) -> Answer<'a, bool> {
         Box::pin(ready(Ok(true)))
+    }
+
+    fn base(&self) -> Answer<'_, Head> {
+        self.ask(|db| chain::base(db))
+    }
+
+    fn trim<'a>(&'a self, trim: &'a Trim) -> Answer<'a, bool> {
+        let trim = trim.clone();
+        self.ask(move |db| retention::trim(db, &trim))
+    }
+
+    fn forget_days<'a>(
+        &'a self,
+        before: u32,
+        after: Option<&'a Cursor>,
+        most: usize,
+    ) -> Answer<'a, Option<Cursor>> {
+        let after = after.cloned();
+        self.ask(move |db| retention::forget_days(db, before, after.as_ref(), most))
+    }
+
+    fn forget_errands(&self, before: SystemTime, most: usize) -> Answer<'_, usize> {
+        self.ask(move |db| retention::forget_errands(db, before, most))
     }
 }
 

@@ -62,12 +62,21 @@ pub(super) fn learn(db: &mut Connection, record: &KeyRecord, terms: Admission<'_
 /// In one transaction: what costs is reaching the disk.
 pub(super) fn learn_all(db: &mut Connection, records: &[(KeyRecord, Event)]) -> Result<Vec<Learned>> {
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let mut learned = Vec::with_capacity(records.len());
-    for (record, event) in records {
-        learned.push(take_in(&transaction, record, Admission { most: None, event })?);
-    }
+    let learned = take_in_all(&transaction, records)?;
     transaction.commit()?;
     Ok(learned)
+}
+
+/// Does it, and undoes it.
+pub(super) fn foresee(db: &mut Connection, records: &[(KeyRecord, Event)]) -> Result<Vec<Learned>> {
+    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let learned = take_in_all(&transaction, records)?;
+    transaction.rollback()?;
+    Ok(learned)
+}
+
+fn take_in_all(db: &Connection, records: &[(KeyRecord, Event)]) -> Result<Vec<Learned>> {
+    records.iter().map(|(record, event)| take_in(db, record, Admission { most: None, event })).collect()
 }
 
 fn take_in(db: &Connection, record: &KeyRecord, terms: Admission<'_>) -> Result<Learned> {

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ::redis::{Pipeline, ToRedisArgs, pipe};
+use tokio::sync::MutexGuard;
 
 use super::super::StoreError;
 use super::super::audit::{Event, Head, Link};
@@ -29,9 +30,9 @@ pub(super) use change;
 
 const RECORD: &str = change!("record.lua");
 /// How often a link is made anew, at most.
-const TRIES: u32 = 100;
+pub(super) const TRIES: u32 = 100;
 /// For that long someone else's turn is waited for before asking again.
-const PAUSE: Duration = Duration::from_millis(5);
+pub(super) const PAUSE: Duration = Duration::from_millis(5);
 
 /// What this process knows of the chain.
 pub(super) struct Chain {
@@ -40,9 +41,9 @@ pub(super) struct Chain {
     troubles: AtomicU64,
 }
 
-struct Held {
+pub(super) struct Held {
     /// Where the chain ended when it was last looked at.
-    head: Head,
+    pub(super) head: Head,
     trouble: Option<StoreError>,
 }
 
@@ -56,9 +57,23 @@ pub(super) struct Change<'a> {
     arguments: Vec<Vec<u8>>,
 }
 
-/// What a script of a change answers: what became of it, a list, a text, where the chain ends now, and where the
-/// change log does.
-type Reply = (String, Vec<String>, Option<String>, String, String);
+/// One try to make a change.
+pub(super) struct Try<'a> {
+    /// The names of the chain's entries.
+    pub(super) chain: &'a [String; 4],
+    /// Where the chain is thought to end.
+    pub(super) head: &'a Head,
+    /// The change's own name.
+    pub(super) name: &'a str,
+    /// How often it came too late.
+    pub(super) late: u32,
+    /// By what the server knows the script; `None`: it is sent.
+    pub(super) digest: Option<&'a str>,
+}
+
+/// What a script of a change answers: what became of it, a list, a text, and where the chain ends now, and
+/// where the change log does.
+pub(super) type Reply = (String, Vec<String>, Option<String>, String, String);
 
 /// What became of a change.
 pub(super) struct Outcome {
@@ -97,27 +112,52 @@ impl<'a> Change<'a> {
         self
     }
 
-    fn call(&self, chain: &[String; 4], head: &Head, name: &str, late: u32) -> Pipeline {
+    /// Adds the call of its script to a pipeline; returns where the chain ends when it has succeeded.
+    pub(super) fn call(&self, pipeline: &mut Pipeline, this: &Try<'_>) -> Head {
+        let Try { chain, head, name, late, digest } = this;
         let link = self.event.follow(head);
-        let mut pipeline = pipe();
-        pipeline.cmd("EVAL").arg(self.code).arg(chain.len() + self.names.len()).arg(chain).arg(&self.names);
-        pipeline.arg(text(head)).arg(head.seq + 1).arg(link.text).arg(link.hash).arg(name).arg(late);
+        match digest {
+            None => pipeline.cmd("EVAL").arg(self.code),
+            Some(digest) => pipeline.cmd("EVALSHA").arg(digest),
+        };
+        pipeline.arg(chain.len() + self.names.len()).arg(*chain).arg(&self.names);
+        pipeline.arg(text(head)).arg(head.seq + 1).arg(link.text).arg(&link.hash).arg(name).arg(late);
         pipeline.arg(&self.news);
         pipeline.arg(&self.arguments);
-        pipeline
+        Head { seq: head.seq + 1, hash: link.hash }
+    }
+
+    /// The entry that it is about first.
+    pub(super) fn subject(&self) -> Option<&String> {
+        self.names.first()
     }
 }
 
 impl RedisStore {
     /// Changes something, together with its entry in the chain.
     pub(super) async fn commit(&self, change: Change<'_>) -> Result<Outcome, StoreError> {
+        let mut held = self.hold_chain().await?;
+        let outcome = self.add(&mut held.head, &change).await;
+        self.let_go_of(held, outcome)
+    }
+
+    /// Waits until no other change of this process is being made.
+    pub(super) async fn hold_chain(&self) -> Result<MutexGuard<'_, Held>, StoreError> {
         let troubles = self.chain.troubles.load(Ordering::Acquire);
-        let mut held = self.chain.held.lock().await;
+        let held = self.chain.held.lock().await;
         if self.chain.troubles.load(Ordering::Acquire) != troubles {
             // The server was silent while this one waited: it would be so again, and all who wait hear it now.
             return Err(held.trouble.clone().unwrap_or(StoreError::Timeout));
         }
-        let outcome = self.add(&mut held.head, &change).await;
+        Ok(held)
+    }
+
+    /// Lets the next change be made, unless this one has shown that the server does not answer.
+    pub(super) fn let_go_of<T>(
+        &self,
+        mut held: MutexGuard<'_, Held>,
+        outcome: Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         if let Err(error @ (StoreError::Timeout | StoreError::Unreachable(_))) = &outcome {
             held.trouble = Some(error.clone());
             self.chain.troubles.fetch_add(1, Ordering::Release);
@@ -128,7 +168,8 @@ impl RedisStore {
     async fn add(&self, head: &mut Head, change: &Change<'_>) -> Result<Outcome, StoreError> {
         let (chain, name) = (self.names.chain(), format!("{:016x}", rand::random::<u64>()));
         for late in 0..TRIES {
-            let call = change.call(&chain, head, &name, late);
+            let mut call = pipe();
+            change.call(&mut call, &Try { chain: &chain, head, name: &name, late, digest: None });
             let ((word, list, text, now, place),): (Reply,) = self.link.run(&call).await?;
             let before = std::mem::replace(head, read_head(&now)?);
             if word != "stale" {
@@ -170,11 +211,11 @@ impl RedisStore {
 }
 
 /// A head as it is kept: number, space, hash; nothing where there is no entry yet.
-fn text(head: &Head) -> String {
+pub(super) fn text(head: &Head) -> String {
     if head.seq == 0 { String::new() } else { format!("{} {}", head.seq, head.hash) }
 }
 
-fn read_head(text: &str) -> Result<Head, StoreError> {
+pub(super) fn read_head(text: &str) -> Result<Head, StoreError> {
     if text.is_empty() {
         return Ok(Head::start());
     }

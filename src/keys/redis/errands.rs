@@ -17,13 +17,10 @@ const CLAIM: &str = include_str!("scripts/claim.lua");
 impl RedisStore {
     /// Written whole: written twice, it is the same.
     pub(super) async fn take_on(&self, errand: &Errand) -> Result<(), StoreError> {
-        let due = match errand.state {
-            State::Pending => millis(errand.due).to_string(),
-            State::Done | State::Refused => String::new(),
-        };
         let mut pipeline = pipe();
-        pipeline.cmd("EVAL").arg(SCHEDULE).arg(2).arg(self.name_of(errand)).arg(self.names.due());
-        pipeline.arg(due).arg(write(errand)).ignore();
+        pipeline.cmd("EVAL").arg(SCHEDULE).arg(3);
+        pipeline.arg(self.name_of(errand)).arg(self.names.due()).arg(self.names.over());
+        pipeline.arg(millis(errand.due)).arg(errand.state.as_str()).arg(write(errand)).ignore();
         self.link.run(&pipeline).await
     }
 
@@ -44,8 +41,9 @@ impl RedisStore {
 
     pub(super) async fn note(&self, errand: &Errand, settled: &Settled) -> Result<(), StoreError> {
         let mut pipeline = pipe();
-        pipeline.cmd("EVAL").arg(SETTLE).arg(2).arg(self.name_of(errand)).arg(self.names.due());
-        pipeline.arg(settled.state.as_str()).arg(millis(settled.due)).arg(&settled.note).ignore();
+        pipeline.cmd("EVAL").arg(SETTLE).arg(3);
+        pipeline.arg(self.name_of(errand)).arg(self.names.due()).arg(self.names.over());
+        pipeline.arg(millis(settled.due)).arg(settled.state.as_str()).arg(&settled.note).ignore();
         self.link.run(&pipeline).await
     }
 

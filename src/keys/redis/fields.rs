@@ -91,15 +91,7 @@ pub(super) fn read(
         let value = field(name).map(|value| parse_time(value).ok_or_else(|| unreadable(name)));
         value.transpose()
     };
-    let revoked = match (time(REVOKED_AT)?, field(REVOKED_BY)) {
-        (None, None) => None,
-        (Some(at), Some(by)) => {
-            let by = RevokedBy::from_text(by).ok_or_else(|| unreadable(REVOKED_BY))?;
-            let (who, why) = (field("revoked_who"), field("revoked_why"));
-            Some(Revocation { at, by, who: who.map(str::to_owned), why: why.map(str::to_owned) })
-        }
-        (Some(_), None) | (None, Some(_)) => return Err(unreadable("the revocation")),
-    };
+    let revoked = read_revocation(fields).map_err(unreadable)?;
     let family = |text: &str| AddressFamily::from_text(text).ok_or_else(|| unreadable("the address family"));
     let mut last = (time("last_used_at")?, field("last_used_over").map(family).transpose()?);
     if let Some(used) = used {
@@ -145,6 +137,20 @@ fn seal(instance: &str, hash: &KeyHash, whose: &[&str]) -> String {
     let mut seal = KeyHash::of(&text).to_string();
     seal.truncate(SEAL_DIGITS);
     seal
+}
+
+/// The revocation among these fields, of a record or a tombstone; an error is what cannot be read.
+pub(super) fn read_revocation(fields: &Fields) -> Result<Option<Revocation>, &'static str> {
+    let field = |field: &str| fields.get(field).map(String::as_str);
+    let (at, by) = match (field(REVOKED_AT), field(REVOKED_BY)) {
+        (None, None) => return Ok(None),
+        (Some(at), Some(by)) => (at, by),
+        (Some(_), None) | (None, Some(_)) => return Err("the revocation"),
+    };
+    let at = parse_time(at).ok_or(REVOKED_AT)?;
+    let by = RevokedBy::from_text(by).ok_or(REVOKED_BY)?;
+    let (who, why) = (field("revoked_who"), field("revoked_why"));
+    Ok(Some(Revocation { at, by, who: who.map(str::to_owned), why: why.map(str::to_owned) }))
 }
 
 /// A last use: its time, a space, and over what it was.

@@ -84,10 +84,7 @@ impl RedisStore {
             None if text.is_empty() && marks.is_empty() && query.instance.is_none() => wanted,
             None => LOOKS,
         };
-        // What follows the place in a member does not matter: no other place begins with this one and a zero.
-        let start = after.map_or(b"+".to_vec(), |Cursor { at, instance, hash }| {
-            [b"(", &place(*at, hash, instance)[..]].concat()
-        });
+        let start = start(after);
         let mut pipeline = pipe();
         pipeline.cmd("EVAL").arg(WALK).arg(1).arg(&list).arg(start).arg(looks).arg(wanted);
         pipeline.arg(query.instance.as_deref().unwrap_or_default()).arg(text).arg(marks);
@@ -122,7 +119,15 @@ pub(super) fn place(at: i64, hash: &KeyHash, instance: &str) -> Vec<u8> {
     [&at.to_be_bytes()[..], hash.as_bytes(), instance.as_bytes()].concat()
 }
 
-fn read_place(place: &[u8]) -> Option<Cursor> {
+/// Where a walk begins that goes on behind this place. What follows a place in a member does not matter: no other
+/// place begins with this one and a zero.
+pub(super) fn start(after: Option<&Cursor>) -> Vec<u8> {
+    after.map_or(b"+".to_vec(), |Cursor { at, instance, hash }| {
+        [b"(", &place(*at, hash, instance)[..]].concat()
+    })
+}
+
+pub(super) fn read_place(place: &[u8]) -> Option<Cursor> {
     let (at, rest) = place.split_at_checked(TIME)?;
     let (hash, instance) = rest.split_at_checked(FIXED - TIME)?;
     let hash: [u8; 32] = hash.try_into().ok()?;

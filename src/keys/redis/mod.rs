@@ -6,6 +6,7 @@
 
 mod blocks;
 mod chain;
+mod count;
 mod errands;
 mod fields;
 mod link;
@@ -13,8 +14,10 @@ mod listing;
 mod log;
 mod names;
 mod news;
+mod portion;
 mod probe;
 mod records;
+mod retention;
 mod survey;
 mod usage;
 
@@ -27,13 +30,17 @@ use self::chain::Chain;
 use self::link::Link;
 use self::log::Log;
 use self::names::Names;
-use super::audit::{self, Event, Head};
+use super::audit::{self, Event, Head, Trim};
 use super::block::{Block, Subject};
 use super::change::Change;
 use super::errand::{Errand, Settled};
 use super::lease::{Asked, Position, Renewed};
-use super::store::{Answer, Concern, Confirmation, KeyStore, Learned, Ledger, Revoked, StoreError, Use};
-use super::{Admission, Amended, Amendment, Day, Ending, KeyHash, KeyRecord, Page, Query, Servers};
+use super::store::{
+    Answer, Concern, Confirmation, Counted, KeyStore, Learned, Ledger, Revoked, StoreError, Use,
+};
+use super::{
+    Admission, Amended, Amendment, Cursor, Day, Ending, KeyHash, KeyRecord, Page, Query, Rate, Servers,
+};
 use crate::observe::Metrics;
 
 /// The Redis key store.
@@ -79,6 +86,10 @@ impl KeyStore for RedisStore {
         Box::pin(self.advance(replica, uses))
     }
 
+    fn count<'a>(&'a self, name: &'a str, rate: Rate) -> Answer<'a, Counted> {
+        Box::pin(self.count_one(name, rate))
+    }
+
     fn ping(&self) -> Answer<'_, ()> {
         Box::pin(async move {
             let mut pipeline = pipe();
@@ -99,13 +110,11 @@ impl KeyStore for RedisStore {
 
 impl Ledger for RedisStore {
     fn learn_all<'a>(&'a self, records: &'a [(KeyRecord, Event)]) -> Answer<'a, Vec<Learned>> {
-        Box::pin(async move {
-            let mut learned = Vec::with_capacity(records.len());
-            for (record, event) in records {
-                learned.push(self.take_in(record, Admission { most: None, event }).await?);
-            }
-            Ok(learned)
-        })
+        Box::pin(self.take_in_all(records))
+    }
+
+    fn foresee<'a>(&'a self, records: &'a [(KeyRecord, Event)]) -> Answer<'a, Vec<Learned>> {
+        Box::pin(self.foretell(records))
     }
 
     fn with_id<'a>(&'a self, instance: &'a str, id: &'a str) -> Answer<'a, Vec<KeyRecord>> {
@@ -187,5 +196,26 @@ impl Ledger for RedisStore {
 
     fn confirm<'a>(&'a self, confirmation: Confirmation<'a>) -> Answer<'a, bool> {
         Box::pin(self.has_spread(confirmation))
+    }
+
+    fn base(&self) -> Answer<'_, Head> {
+        Box::pin(self.beginning())
+    }
+
+    fn trim<'a>(&'a self, trim: &'a Trim) -> Answer<'a, bool> {
+        Box::pin(self.take_off(trim))
+    }
+
+    fn forget_days<'a>(
+        &'a self,
+        before: u32,
+        after: Option<&'a Cursor>,
+        most: usize,
+    ) -> Answer<'a, Option<Cursor>> {
+        Box::pin(self.drop_days(before, after, most))
+    }
+
+    fn forget_errands(&self, before: SystemTime, most: usize) -> Answer<'_, usize> {
+        Box::pin(self.drop_errands(before, most))
     }
 }

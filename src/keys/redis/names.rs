@@ -55,7 +55,12 @@ impl Names {
 
     /// How often the key was used, by day and replica.
     pub(super) fn days(&self, instance: &str, hash: &KeyHash) -> String {
-        format!("{}days:{}:{hash}", self.base, part(instance))
+        format!("{}{}:{hash}", self.all_days(), part(instance))
+    }
+
+    /// What the names of all keys' days begin with.
+    pub(super) fn all_days(&self) -> String {
+        format!("{}days:", self.base)
     }
 
     /// All keys in their order, with what is searched.
@@ -111,6 +116,21 @@ impl Names {
     /// Written only so that there is something to be copied.
     pub(super) fn copied(&self) -> String {
         format!("{}copied", self.base)
+    }
+
+    /// The errands that are over, by the time when they were.
+    pub(super) fn over(&self) -> String {
+        format!("{}over", self.base)
+    }
+
+    /// What is left of a limit that all gateways count together.
+    pub(super) fn bucket(&self, name: &str) -> String {
+        format!("{}limit:{name}", self.base)
+    }
+
+    /// The last entry that was taken off the audit chain's old end.
+    pub(super) fn trimmed(&self) -> String {
+        format!("{}base", self.base)
     }
 }
 

@@ -2,17 +2,18 @@
 //!
 //! All of it has names of its own: real lists and the real audit chain never hear of it.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use ::redis::pipe;
 
-use super::super::audit::{Action, Actor, Event};
+use super::super::audit::{Action, Actor, Event, Head, Trim};
 use super::super::block::{Block, Subject};
 use super::super::errand::{State, Task};
 use super::super::lease::{Follower, Moment, Renewed, Whom};
-use super::super::store::{Admission, Amendment, Confirmation, Ending, StoreError, Use};
-use super::super::{AddressFamily, Issuer, KeyHash, KeyRecord, Policy, Query, Revocation, RevokedBy};
+use super::super::store::{Admission, Amendment, Confirmation, Counted, Ending, StoreError, Use};
+use super::super::{AddressFamily, Issuer, KeyHash, KeyRecord, Policy, Query, Rate, Revocation, RevokedBy};
 use super::RedisStore;
 use super::chain::Chain;
 
@@ -61,7 +62,9 @@ impl Trial {
         store.advance("probe", &[used.clone(), used]).await?;
         let found = store.record_of(INSTANCE, &record.hash).await?;
         let days = store.days(INSTANCE, &record.hash).await?;
-        Ok(found.is_some_and(|found| found.last_used_over == Some(over)) && days.len() == 1)
+        let counted = store.count_one("probe", Rate::per_second(NonZeroU32::MIN)).await?;
+        let is_counted = matches!(counted, Counted::Within { remaining: 0, .. });
+        Ok(is_counted && found.is_some_and(|found| found.last_used_over == Some(over)) && days.len() == 1)
     }
 
     async fn lists_a_key(&self) -> Result<bool, StoreError> {
@@ -107,7 +110,10 @@ impl Trial {
     async fn keeps_the_chain(&self) -> Result<bool, StoreError> {
         self.store.add_event(&self.event).await?;
         let (links, end) = (self.store.links_after(0, 100).await?, self.store.end().await?);
-        Ok(links.last().is_some_and(|link| link.hash == end.hash))
+        let is_whole = links.last().is_some_and(|link| link.hash == end.hash);
+        self.store.take_off(&Trim::new(Head::start(), end.clone(), self.now)).await?;
+        let left = self.store.links_after(0, 100).await?.len();
+        Ok(is_whole && left == 1 && self.store.beginning().await? == end)
     }
 
     async fn keeps_the_log(&self) -> Result<bool, StoreError> {
@@ -142,6 +148,7 @@ impl Trial {
         pipeline.arg(names.usage(INSTANCE, &record.hash)).arg(names.days(INSTANCE, &record.hash));
         pipeline.arg(names.list()).arg(names.list_of(&record.user_id)).arg(names.good());
         pipeline.arg(names.errand(INSTANCE, &record.id, Task::Tell)).arg(names.due()).arg(names.blocks());
+        pipeline.arg(names.bucket("probe")).arg(names.over()).arg(names.trimmed());
         self.store.link.run(pipeline.ignore()).await
     }
 }

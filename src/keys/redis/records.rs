@@ -13,7 +13,7 @@ use super::listing::{Mark, place};
 use super::names::owner;
 use super::news::News;
 
-const LEARN: &str = change!("learn.lua");
+pub(super) const LEARN: &str = change!("learn.lua");
 const REVOKE: &str = change!("mark.lua", "revoke.lua");
 const AMEND: &str = change!("mark.lua", "amend.lua");
 /// A text that another version wrote is compared once more, as it stands.
@@ -65,6 +65,15 @@ impl RedisStore {
         record: &KeyRecord,
         terms: Admission<'_>,
     ) -> Result<Learned, StoreError> {
+        let outcome = self.commit(self.taking_in(record, terms)?).await?;
+        learned(record, outcome)
+    }
+
+    pub(super) fn taking_in<'a>(
+        &self,
+        record: &KeyRecord,
+        terms: Admission<'a>,
+    ) -> Result<Change<'a>, StoreError> {
         let (instance, hash) = (&*record.instance, &record.hash);
         let names = vec![
             self.names.key(instance, hash),
@@ -76,7 +85,7 @@ impl RedisStore {
         ];
         let at = listed_at(record, terms.event.at);
         let news = News::Written { instance: instance.to_owned(), hash: hash.to_string() };
-        let change = Change::new(terms.event, LEARN, names)
+        Ok(Change::new(terms.event, LEARN, names)
             .told(&news)?
             .with(hash.to_string())
             .with(owner(instance, &record.user_id))
@@ -85,14 +94,7 @@ impl RedisStore {
             .with(Mark::of(&record.policy).as_str())
             .with(searched(record))
             .with(fields::write(record)?)
-            .with(fields::write_listed(at));
-        let Outcome { word, list, text, .. } = self.commit(change).await?;
-        match word.as_str() {
-            "written" => Ok(Learned::Written),
-            "revoked" => Ok(Learned::Revoked),
-            "too many" => Ok(Learned::TooMany),
-            _ => fields::read(instance, hash, &in_pairs(list), text.as_deref()).map(Learned::Known),
-        }
+            .with(fields::write_listed(at)))
     }
 
     pub(super) async fn bury(&self, ending: Ending<'_>) -> Result<Revoked, StoreError> {
@@ -159,6 +161,19 @@ impl RedisStore {
         hashes.retain(|field| !field.starts_with("revoked_"));
         hashes.sort();
         read_hashes(&index, &hashes)
+    }
+}
+
+/// What became of a record that was to be taken in.
+pub(super) fn learned(record: &KeyRecord, outcome: Outcome) -> Result<Learned, StoreError> {
+    let Outcome { word, list, text, .. } = outcome;
+    match word.as_str() {
+        "written" => Ok(Learned::Written),
+        "revoked" => Ok(Learned::Revoked),
+        "too many" => Ok(Learned::TooMany),
+        _ => {
+            fields::read(&record.instance, &record.hash, &in_pairs(list), text.as_deref()).map(Learned::Known)
+        }
     }
 }
 

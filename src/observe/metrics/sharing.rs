@@ -1,8 +1,8 @@
 //! How far gateways that share a key store keep up with each other.
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge, Registry, Result};
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, Registry, Result};
 
-use super::{counter, counters, gauge};
+use super::{counter, counters, gauge, latency, register};
 
 /// The metrics of a shared key store.
 #[derive(Debug)]
@@ -12,6 +12,11 @@ pub struct Sharing {
     /// `stale_verdicts_total`: keys judged by what was remembered though it could not be confirmed, because
     /// `cache.serve_stale_for` allows it.
     pub stale_verdicts: IntCounter,
+    /// `revocation_seconds`: from the call to its confirmation.
+    pub revocation_seconds: Histogram,
+    /// `limits_counted_here_total`: requests whose limit was to be counted together with other gateways, and was
+    /// counted by this one alone, because the store did not answer at once.
+    pub limits_counted_here: IntCounter,
     /// `confirmations_total{outcome}`: changes that every gateway was to feel: `confirmed`, `unconfirmed`.
     pub confirmations: IntCounterVec,
 }
@@ -25,6 +30,11 @@ impl Sharing {
                 "stale_verdicts_total",
                 "Keys judged by what was remembered, unconfirmed",
             )?,
+            revocation_seconds: register(
+                r,
+                Histogram::with_opts(latency("revocation_seconds", "From a revocation to its confirmation"))?,
+            )?,
+            limits_counted_here: counter(r, "limits_counted_here_total", "Requests counted here alone")?,
             confirmations: counters(
                 r,
                 "confirmations_total",
