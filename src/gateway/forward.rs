@@ -95,6 +95,9 @@ fn blame(error: &ForwardError, upstream: &Upstream) -> Stop {
     let refusal = match error {
         ForwardError::Client(_) => return Stop::BrokenOff,
         ForwardError::ContentTooLarge => return Stop::Refused(Refusal::ContentTooLarge),
+        ForwardError::Malformed(_) => {
+            return Stop::Refused(Refusal::Ambiguous("The request content is not well-formed"));
+        }
         ForwardError::Connect(_) | ForwardError::ConnectTimeout | ForwardError::Broken(_) => {
             Refusal::UpstreamUnavailable
         }

@@ -21,6 +21,7 @@ mod request_id;
 mod route;
 mod stamp;
 mod stand_in;
+mod target;
 
 use std::sync::Arc;
 

@@ -11,7 +11,6 @@ use arc_swap::ArcSwap;
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderValue, USER_AGENT};
-use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, Response, Uri, Version};
 
 use super::denial::{Stop, told};
@@ -24,7 +23,7 @@ use super::request_id::{RequestId, RequestIds};
 use super::route::{Route, classify, is_endpoint};
 use super::stamp::{Stamp, stamp};
 use super::stand_in::Acts;
-use super::{adopt, authority, credential};
+use super::{adopt, authority, credential, target};
 use crate::auth::{self, Denied, Identity};
 use crate::http::header::X_REQUEST_ID;
 use crate::http::{Abort, Body, Handler, Peer, Refusal, RequestBody, reply};
@@ -91,7 +90,8 @@ impl Gateway {
         let authority = authority::requested(&request)?;
         let way = view.choose(authority::deciding_name(authority.as_ref(), peer))?;
         note.edit(|record| record.instance = Some(Arc::clone(&way.instance.name)));
-        let target = take_target(&mut request)?;
+        target::carriable(&request)?;
+        let target = target::take(&mut request, arrival.origin.scheme)?;
         let route = classify(request.method(), target.path())?;
         let counts = is_endpoint(target.path());
         if counts {
@@ -272,18 +272,6 @@ fn supported(method: &Method) -> Result<(), Refusal> {
         return Err(Refusal::MethodNotAllowed);
     }
     Ok(())
-}
-
-/// The target in origin form, as it is forwarded. Only what RFC 3986 §2 allows may be in it: other bytes
-/// could mean one thing here and another behind.
-fn take_target(request: &mut Request<Incoming>) -> Result<PathAndQuery, Refusal> {
-    let target = request.uri().path_and_query().cloned();
-    let target = target.unwrap_or_else(|| PathAndQuery::from_static("/"));
-    if target.as_str().bytes().all(|byte| byte.is_ascii_graphic()) {
-        Ok(target)
-    } else {
-        Err(Refusal::Ambiguous("The request target has characters that must be percent-encoded"))
-    }
 }
 
 fn kind(credential: auth::Credential<'_>) -> Credential {

@@ -3,8 +3,8 @@
 
 use http_body::Body;
 use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, Entry, HOST, HeaderMap, HeaderName, HeaderValue, TE,
-    TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, Entry, HOST, HeaderMap, HeaderName, HeaderValue,
+    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::{Request, Version};
 
@@ -42,6 +42,9 @@ pub(super) fn stamp<B: Body>(request: &mut Request<B>, stamp: Stamp<'_>) -> u64 
     if let Some(authority) = stamp.authority {
         headers.insert(X_FORWARDED_HOST, authority.clone());
         headers.insert(HOST, authority);
+    } else {
+        // A client of HTTP/1.0 need not name a host, this hop must: none (RFC 9112 §3.2).
+        headers.insert(HOST, HeaderValue::from_static(""));
     }
     *request.version_mut() = Version::HTTP_11;
     forged
@@ -87,7 +90,7 @@ fn trace(headers: &mut HeaderMap, stamp: &Stamp<'_>) {
 }
 
 /// Removes what only the gateway may say; returns how many fields claimed an identity.
-fn remove_reserved(headers: &mut HeaderMap) -> u64 {
+pub(super) fn remove_reserved(headers: &mut HeaderMap) -> u64 {
     if !headers.keys().any(|name| Reserved::of(name.as_str()).is_some()) {
         return 0;
     }
@@ -108,7 +111,16 @@ fn remove_reserved(headers: &mut HeaderMap) -> u64 {
 /// Removes the fields that concern one connection only (RFC 9110 §7.6.1), the nominated ones included.
 pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     remove_nominated(headers);
-    for name in [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TE, TRANSFER_ENCODING, UPGRADE] {
+    for name in [
+        CONNECTION,
+        KEEP_ALIVE,
+        PROXY_CONNECTION,
+        PROXY_AUTHENTICATE,
+        PROXY_AUTHORIZATION,
+        TE,
+        TRANSFER_ENCODING,
+        UPGRADE,
+    ] {
         headers.remove(name);
     }
 }

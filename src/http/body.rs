@@ -1,6 +1,7 @@
 //! Request and response bodies as they pass through, unboxed.
 
 use std::cell::Cell;
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -112,6 +113,18 @@ pub enum RequestBodyError {
     /// The client stopped sending, or sent what is not HTTP.
     #[error("the client's request body could not be read")]
     Client(#[source] hyper::Error),
+}
+
+impl RequestBodyError {
+    /// Whether the client is still there, but what it sends cannot be read.
+    #[must_use]
+    pub fn is_malformed(&self) -> bool {
+        let Self::Client(error) = self else { return false };
+        let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
+        cause.is_some_and(|cause| {
+            matches!(cause.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput)
+        })
+    }
 }
 
 /// More content came than `max_body_bytes` allows.

@@ -22,6 +22,9 @@ pub enum ForwardError {
     /// The client stopped sending its request body, or sent what is not HTTP.
     #[error("the client broke off its request")]
     Client(#[source] hyper::Error),
+    /// The client sent content that breaks the rules of its framing.
+    #[error("the client's request content is not well-formed")]
+    Malformed(#[source] hyper::Error),
     /// The client sent more content than is allowed.
     #[error("the request content is longer than the limit")]
     ContentTooLarge,
@@ -34,6 +37,9 @@ impl ForwardError {
         while let Some(cause) = source {
             match cause.downcast_ref::<RequestBodyError>() {
                 Some(RequestBodyError::Limit(_)) => return Self::ContentTooLarge,
+                Some(cause @ RequestBodyError::Client(_)) if cause.is_malformed() => {
+                    return Self::Malformed(error);
+                }
                 Some(RequestBodyError::Client(_)) => return Self::Client(error),
                 None => source = cause.source(),
             }
