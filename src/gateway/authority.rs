@@ -118,7 +118,9 @@ mod tests {
         assert!(refused(&["user@a"], "/x"));
         assert!(refused(&["a/b"], "/x"));
         assert!(refused(&[], "http://a/x"));
-        for host in ["", ":80", "a:b", "a:65536", "a:1:2", "a:+1", "[::1", "[x]", "[::1]x", "a]", "a b", "a%41"] {
+        for host in
+            ["", ":80", "a:b", "a:65536", "a:1:2", "a:+1", "[::1", "[x]", "[::1]x", "a]", "a b", "a%41"]
+        {
             assert!(refused(&[host], "/x"), "{host:?}");
         }
         for host in ["a", "a:", "a.:443", "[::1]", "[::1]:8443", "127.0.0.1:1", "x_y"] {

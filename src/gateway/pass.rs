@@ -108,6 +108,7 @@ impl Gateway {
         if counts && let Some(identity) = &identity {
             arrival.standing.within_key_limit(way.limits, identity, note)?;
         }
+        target::empty_where_said(&mut request, way.upstream.settings().response_timeout).await?;
         let mut request = limited(request, view.plan.max_body_bytes, note)?;
         *request.uri_mut() = Uri::from(target);
         let ours = Stamp { identity: identity.as_ref(), origin: arrival.origin, authority, id: arrival.id };
@@ -299,7 +300,7 @@ fn limited(
     if request.body().size_hint().lower() > max_bytes {
         return Err(Refusal::ContentTooLarge);
     }
-    let request = request.map(|body| RequestBody::limited(body, max_bytes));
+    let request = RequestBody::limited(request, max_bytes);
     note.count_request(request.body().progress());
     Ok(request)
 }

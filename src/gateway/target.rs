@@ -1,9 +1,16 @@
 //! The request target, in the one form in which it is forwarded, or refused (RFC 9112 §3.2).
 
-use hyper::header::HeaderValue;
+use std::time::Duration;
+
+use http_body::Body as _;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_LENGTH, HeaderValue};
 use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, Version};
+use tokio::time::timeout;
 
+use super::denial::Stop;
 use super::origin::Scheme;
 use crate::http::Refusal;
 
@@ -39,19 +46,47 @@ pub(super) fn take<B>(request: &mut Request<B>, scheme: Scheme) -> Result<PathAn
     Ok(target)
 }
 
-/// Refuses values with white space around them, which HTTP/1.1 cannot carry (RFC 9113 §8.2.1): they would
-/// mean one thing here and another behind.
+/// Refuses fields of HTTP/2 that HTTP/1.1 cannot carry: values with white space around them (RFC 9113 §8.2.1)
+/// and more than one length (RFC 9110 §8.6) would mean one thing here and another behind.
 pub(super) fn carriable<B>(request: &Request<B>) -> Result<(), Refusal> {
+    if request.version() < Version::HTTP_2 {
+        return Ok(());
+    }
+    let headers = request.headers();
     let bare = |value: &HeaderValue| {
         let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
         let bytes = value.as_bytes();
         !blank(bytes.first()) && !blank(bytes.last())
     };
-    if request.version() < Version::HTTP_2 || request.headers().values().all(bare) {
-        Ok(())
-    } else {
-        Err(Refusal::Ambiguous("A header value begins or ends with white space"))
+    if !headers.values().all(bare) {
+        return Err(Refusal::Ambiguous("A header value begins or ends with white space"));
     }
+    if headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some() {
+        return Err(Refusal::Ambiguous("More than one Content-Length header"));
+    }
+    Ok(())
+}
+
+/// Waits for the end of a stream that says that it has no content, since content would be noticed too late:
+/// the request would have been forwarded already (RFC 9113 §8.1.1).
+pub(super) async fn empty_where_said(
+    request: &mut Request<Incoming>,
+    patience: Duration,
+) -> Result<(), Stop> {
+    let said = request.version() == Version::HTTP_2 && request.body().size_hint().exact() == Some(0);
+    if !said || request.body().is_end_stream() {
+        return Ok(());
+    }
+    let body = request.body_mut();
+    let empty = async {
+        while let Some(frame) = body.frame().await {
+            if frame.map_or(true, |frame| frame.data_ref().is_some_and(|data| !data.is_empty())) {
+                return false;
+            }
+        }
+        true
+    };
+    if timeout(patience, empty).await == Ok(true) { Ok(()) } else { Err(Stop::BrokenOff) }
 }
 
 #[cfg(test)]

@@ -178,7 +178,9 @@ impl Part {
     fn end(self) -> io::Result<()> {
         match self {
             Self::Head => Ok(()),
-            Self::Content => Err(io::Error::new(io::ErrorKind::InvalidData, "the content is not well-formed")),
+            Self::Content => {
+                Err(io::Error::new(io::ErrorKind::InvalidData, "the content is not well-formed"))
+            }
         }
     }
 }

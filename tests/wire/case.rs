@@ -79,7 +79,8 @@ fn case(line: &str) -> Case {
 }
 
 impl Outcome {
-    fn read(text: &str) -> Self {
+    /// Reads an outcome.
+    pub fn read(text: &str) -> Self {
         let (word, mut rest) = text.split_once(' ').unwrap_or((text, ""));
         let mut status = || {
             let (number, after) = rest.split_once(' ').unwrap_or((rest, ""));

@@ -7,20 +7,27 @@ use super::tape::Tape;
 
 const SENTINEL: &str = "GET /sentinel HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
-/// Runs a case on a connection of its own.
+/// Runs a case on a connection of its own, its bytes in parts of so many.
 ///
 /// # Errors
 /// What became of it that must not.
-pub async fn judge(case: &Case, wire: &mut Wire, tape: &Tape) -> Result<(), String> {
+pub async fn judge(case: &Case, part: usize, wire: &mut Wire, tape: &Tape) -> Result<(), String> {
     tape.clear();
     // A gateway that refuses may close before it has taken everything.
-    let _ = wire.try_send(&case.bytes).await;
+    for bytes in case.bytes.chunks(part) {
+        if wire.try_send(bytes).await.is_err() {
+            break;
+        }
+        if part < case.bytes.len() {
+            tokio::task::yield_now().await;
+        }
+    }
     if case.outcome.verdict == Verdict::Broken {
         wire.finish().await;
     }
     let refused = client_side(case, wire).await?;
     wait::until("unfinished requests to be broken off", || tape.seen().open == 0).await;
-    instance_side(case, refused, tape)
+    instance_side(&case.outcome.passed, refused, tape)
 }
 
 /// Whether it was refused at once, where it may be.
@@ -94,7 +101,11 @@ async fn still_in_step(wire: &mut Wire) -> Result<(), String> {
     }
 }
 
-fn instance_side(case: &Case, refused: bool, tape: &Tape) -> Result<(), String> {
+/// What reached the instance: these requests, or none of them where it was refused.
+///
+/// # Errors
+/// What did that must not.
+pub fn instance_side(passed: &[Passed], refused: bool, tape: &Tape) -> Result<(), String> {
     let seen = tape.seen();
     if let Some(fault) = seen.faults.first() {
         return Err(format!("what reached the instance breaks the rules: {fault}"));
@@ -109,7 +120,7 @@ fn instance_side(case: &Case, refused: bool, tape: &Tape) -> Result<(), String> 
         })
         .collect();
     came.retain(|request| request.target != "/sentinel");
-    let expected = if refused { &[][..] } else { &case.outcome.passed };
+    let expected = if refused { &[][..] } else { passed };
     if came != expected {
         return Err(format!("the instance got {came:?}"));
     }

@@ -8,6 +8,7 @@
 mod support;
 
 mod case;
+mod h2;
 mod judge;
 mod requests;
 mod strict;

@@ -127,7 +127,11 @@ mod tests {
             "5;a=\"b c\";d\r\n\r\n\n\r\n\r\n0\r\nX: y\r\nZ: 1\r\n\r\n",
         ] {
             let text = format!("{body}next");
-            assert_eq!(Chunks::new().inspect(text.as_bytes()), Ok(ControlFlow::Break(body.len())), "{body:?}");
+            assert_eq!(
+                Chunks::new().inspect(text.as_bytes()),
+                Ok(ControlFlow::Break(body.len())),
+                "{body:?}"
+            );
         }
     }
 
