@@ -90,7 +90,7 @@ fn trace(headers: &mut HeaderMap, stamp: &Stamp<'_>) {
 }
 
 /// Removes what only the gateway may say; returns how many fields claimed an identity.
-pub(super) fn remove_reserved(headers: &mut HeaderMap) -> u64 {
+fn remove_reserved(headers: &mut HeaderMap) -> u64 {
     if !headers.keys().any(|name| Reserved::of(name.as_str()).is_some()) {
         return 0;
     }
@@ -106,6 +106,14 @@ pub(super) fn remove_reserved(headers: &mut HeaderMap) -> u64 {
         headers.remove(name);
     }
     forged
+}
+
+/// Removes what claims an identity from an answer: only the gateway speaks of one, and not to clients.
+pub(super) fn remove_identity(headers: &mut HeaderMap) {
+    let claims = |name: &HeaderName| Reserved::of(name.as_str()) == Some(Reserved::Identity);
+    while let Some(name) = headers.keys().find(|name| claims(name)).cloned() {
+        headers.remove(name);
+    }
 }
 
 /// Removes the fields that concern one connection only (RFC 9110 §7.6.1), the nominated ones included.

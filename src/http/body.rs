@@ -157,15 +157,8 @@ impl RequestBody {
             Ok(trailers) => trailers,
             Err(data) => return data,
         };
-        let forbidden: Vec<_> =
-            trailers.keys().filter(|name| header::is_forbidden_trailer(name)).cloned().collect();
-        for name in forbidden {
-            if header::Reserved::of(name.as_str()) == Some(header::Reserved::Identity) {
-                let forged = &self.progress.forged;
-                forged.set(forged.get() + 1);
-            }
-            trailers.remove(name);
-        }
+        let forged = &self.progress.forged;
+        forged.set(forged.get() + header::remove_forbidden_trailers(&mut trailers));
         Frame::trailers(trailers)
     }
 

@@ -7,9 +7,11 @@
 mod ask;
 mod error;
 mod exchange;
+mod framing;
 mod link;
 mod pool;
 mod probe;
+mod watch;
 
 use std::time::Duration;
 

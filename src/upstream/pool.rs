@@ -90,7 +90,7 @@ impl Upstream {
             match link.send(request, self.settings.response_timeout).await {
                 Ok(response) => return Ok(self.exchange(response, link)),
                 Err(Failure::Unsent(unsent)) => request = *unsent,
-                Err(Failure::Sent(error @ ForwardError::Broken(_))) => {
+                Err(Failure::Sent(error)) if error.is_closed() => {
                     let Some(spare) = spare else { return Err(error) };
                     request = spare.into_request();
                     break;
