@@ -94,7 +94,7 @@ pub fn remove_forbidden_trailers(trailers: &mut HeaderMap) -> u64 {
     forged
 }
 
-const NOT_IN_TRAILERS: [HeaderName; 21] = {
+const NOT_IN_TRAILERS: [HeaderName; 22] = {
     use hyper::header as h;
     [
         h::AUTHORIZATION,
@@ -113,6 +113,7 @@ const NOT_IN_TRAILERS: [HeaderName; 21] = {
         PROXY_CONNECTION,
         h::SET_COOKIE,
         h::TE,
+        TRACEPARENT,
         h::TRAILER,
         h::TRANSFER_ENCODING,
         h::UPGRADE,

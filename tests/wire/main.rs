@@ -10,6 +10,7 @@ mod support;
 mod answers;
 mod case;
 mod h2;
+mod identity;
 mod judge;
 mod requests;
 mod strict;
