@@ -62,6 +62,11 @@ impl Link {
         !self.over && self.sender.is_ready()
     }
 
+    /// Whether no byte has come since a request was sent.
+    pub(super) fn is_unanswered(&self) -> bool {
+        self.asked.is_unanswered()
+    }
+
     /// Moves bytes in both directions, as far as they go.
     pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
         // An error of the connection reaches whoever waits for the response or its body.

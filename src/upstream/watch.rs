@@ -50,6 +50,11 @@ impl Asked {
         self.0.store(true, Ordering::Relaxed);
     }
 
+    /// Whether nothing has come since.
+    pub(super) fn is_unanswered(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
     fn take(&self) -> bool {
         self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::Relaxed)
     }
@@ -65,6 +70,9 @@ impl Watched {
     }
 
     fn look(&mut self, came: &[u8]) -> io::Result<()> {
+        if came.is_empty() {
+            return Ok(());
+        }
         if self.asked.take() {
             self.place = Place::Heads(Heads::default());
         }

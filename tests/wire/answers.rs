@@ -120,8 +120,8 @@ async fn judge(case: &Case, via: Via, gateway: &Gateway, upstream: &Recorder) ->
     if let Some((name, _)) = response.fields.iter().find(|(name, _)| is_hop_by_hop(name, via)) {
         return Err(format!("{name} was passed on"));
     }
-    // RFC 9110 §9.2.2: a safe request may be sent again where its connection was closed.
-    let most = if case.end != End::Silence && case.outcome == Outcome::Refused(502) { 2 } else { 1 };
+    // RFC 9110 §9.2.2: a safe request may be sent again where its connection was closed without a word.
+    let most = if case.end != End::Silence && case.bytes.is_empty() { 2 } else { 1 };
     if times() > most {
         return Err(format!("the instance was asked {} times", times()));
     }
