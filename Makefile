@@ -1,8 +1,9 @@
-# `make test` needs Rust, gcc, Python and apt; what else the tests need it installs.
+# `make test` needs Rust, gcc, Python and apt; what else the tests need it installs. `make express` asks npm for two
+# packages, too.
 .DEFAULT_GOAL := help
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: help test lint bench large faults release tools
+.PHONY: help test lint bench large faults express release tools
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -26,8 +27,11 @@ faults: tools ## Break network, Redis and gateways in every way, and look for ke
 	@ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || { $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends faketime; }
 	cargo test --test faults -- --ignored --nocapture --test-threads 1
 
+express: tools ## Compare routes and tokens with OpenBin's own router and verifier, run by Node
+	cargo test --test express -- --ignored --nocapture
+
 release: ## Build the binary as it is shipped
 	cargo build --release --locked
 
 tools:
-	@command -v redis-server >/dev/null && command -v curl >/dev/null && command -v git >/dev/null && { command -v initdb || ls /usr/lib/postgresql/*/bin/initdb; } >/dev/null 2>&1 || { $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends redis-server curl git postgresql; }
+	@command -v redis-server >/dev/null && command -v curl >/dev/null && command -v git >/dev/null && command -v node >/dev/null && command -v npm >/dev/null && { command -v initdb || ls /usr/lib/postgresql/*/bin/initdb; } >/dev/null 2>&1 || { $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends redis-server curl git nodejs npm postgresql; }

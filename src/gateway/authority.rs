@@ -1,5 +1,7 @@
 //! The host that a request asks for (RFC 9110 §7.2), told in only one way or refused.
 
+use std::net::Ipv6Addr;
+
 use hyper::header::{HOST, HeaderValue};
 use hyper::{Request, Version};
 
@@ -16,8 +18,12 @@ pub(super) fn requested<B>(request: &Request<B>) -> Result<Option<HeaderValue>, 
     if fields.next().is_some() {
         return Err(Refusal::Ambiguous("More than one Host header"));
     }
+    // Also beside a target that names a host itself (RFC 9112 §3.2); HTTP/2 has `:authority` instead.
+    if field.is_none() && request.version() == Version::HTTP_11 {
+        return Err(Refusal::Ambiguous("No Host header"));
+    }
     let Some(target) = request.uri().authority() else {
-        if field.is_none() && request.version() == Version::HTTP_11 {
+        if field.is_none() && request.version() != Version::HTTP_10 {
             return Err(Refusal::Ambiguous("No Host header"));
         }
         return field.cloned().map(checked).transpose();
@@ -31,13 +37,37 @@ pub(super) fn requested<B>(request: &Request<B>) -> Result<Option<HeaderValue>, 
 }
 
 fn checked(value: HeaderValue) -> Result<HeaderValue, Refusal> {
-    let valid = |byte: &u8| {
-        byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b':' | b'[' | b']' | b'%')
-    };
-    if value.as_bytes().iter().all(valid) {
+    if is_authority(value.as_bytes()) {
         Ok(value)
     } else {
         Err(Refusal::Ambiguous("The Host header is not a valid host"))
+    }
+}
+
+/// A host that is not empty (RFC 9110 §4.2.1), and maybe a port (RFC 3986 §3.2). Nobody's name needs what
+/// RFC 3986 allows beyond letters, digits and `-._~`.
+fn is_authority(text: &[u8]) -> bool {
+    let (host, port) = match text {
+        [b'[', literal @ ..] => {
+            let Some(end) = literal.iter().position(|byte| *byte == b']') else { return false };
+            let (address, rest) = literal.split_at(end);
+            let is_address = std::str::from_utf8(address).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok());
+            (is_address, rest.get(1..).unwrap_or_default())
+        }
+        named => {
+            let end = named.iter().position(|byte| *byte == b':').unwrap_or(named.len());
+            let (name, rest) = named.split_at(end);
+            let valid = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+            (!name.is_empty() && name.iter().all(valid), rest)
+        }
+    };
+    host && match port {
+        [] | [b':'] => true,
+        [b':', digits @ ..] => {
+            digits.iter().all(u8::is_ascii_digit)
+                && std::str::from_utf8(digits).is_ok_and(|digits| digits.parse::<u16>().is_ok())
+        }
+        _ => false,
     }
 }
 
@@ -87,6 +117,15 @@ mod tests {
         assert!(refused(&["a,b"], "/x"));
         assert!(refused(&["user@a"], "/x"));
         assert!(refused(&["a/b"], "/x"));
+        assert!(refused(&[], "http://a/x"));
+        for host in
+            ["", ":80", "a:b", "a:65536", "a:1:2", "a:+1", "[::1", "[x]", "[::1]x", "a]", "a b", "a%41"]
+        {
+            assert!(refused(&[host], "/x"), "{host:?}");
+        }
+        for host in ["a", "a:", "a.:443", "[::1]", "[::1]:8443", "127.0.0.1:1", "x_y"] {
+            assert!(!refused(&[host], "/x"), "{host:?}");
+        }
         assert!(!refused(&["A"], "http://a/x"));
     }
 

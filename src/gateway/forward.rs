@@ -15,7 +15,7 @@ use super::mirror::{self, Effect};
 use super::plan::Instance;
 use super::recorded::Note;
 use super::route::Route;
-use super::stamp::remove_hop_by_hop;
+use super::stamp::{remove_hop_by_hop, remove_identity};
 use crate::auth::{Identity, Limits};
 use crate::http::{Body, Refusal, RequestBody};
 use crate::keys::audit::{Actor, Role};
@@ -114,9 +114,13 @@ pub(super) fn blame(error: &ForwardError, upstream: &Upstream) -> Stop {
     let refusal = match error {
         ForwardError::Client(_) => return Stop::BrokenOff,
         ForwardError::ContentTooLarge => return Stop::Refused(Refusal::ContentTooLarge),
-        ForwardError::Connect(_) | ForwardError::ConnectTimeout | ForwardError::Broken(_) => {
-            Refusal::UpstreamUnavailable
+        ForwardError::Malformed(_) => {
+            return Stop::Refused(Refusal::Ambiguous("The request content is not well-formed"));
         }
+        ForwardError::Connect(_)
+        | ForwardError::ConnectTimeout
+        | ForwardError::Broken(_)
+        | ForwardError::Ambiguous(_) => Refusal::UpstreamUnavailable,
         ForwardError::HeadTimeout => Refusal::UpstreamTimeout,
     };
     let cause = std::error::Error::source(error).map(ToString::to_string);
@@ -128,5 +132,6 @@ pub(super) fn blame(error: &ForwardError, upstream: &Upstream) -> Stop {
 pub(super) fn cleaned(mut response: Answer) -> Answer {
     *response.version_mut() = Version::HTTP_11;
     remove_hop_by_hop(response.headers_mut());
+    remove_identity(response.headers_mut());
     response
 }

@@ -22,6 +22,7 @@ mod request_id;
 mod route;
 mod stamp;
 mod stand_in;
+mod target;
 mod upgrade;
 
 use std::sync::Arc;

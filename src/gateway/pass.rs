@@ -11,7 +11,6 @@ use arc_swap::ArcSwap;
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderValue, USER_AGENT};
-use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, Response, Uri, Version};
 
 use super::denial::{Stop, told};
@@ -25,7 +24,7 @@ use super::request_id::{RequestId, RequestIds};
 use super::route::{Route, classify, is_endpoint};
 use super::stamp::{Stamp, stamp};
 use super::stand_in::Acts;
-use super::{adopt, authority, credential, upgrade};
+use super::{adopt, authority, credential, target, upgrade};
 use crate::auth::{self, Denied, Identity, look_again};
 use crate::http::header::X_REQUEST_ID;
 use crate::http::{Abort, Body, Handler, Line, Peer, Refusal, RequestBody, reply};
@@ -97,7 +96,8 @@ impl Gateway {
         let authority = authority::requested(&request)?;
         let way = view.choose(authority::deciding_name(authority.as_ref(), peer))?;
         note.edit(|record| record.instance = Some(Arc::clone(&way.instance.name)));
-        let target = take_target(&mut request)?;
+        target::carriable(&request)?;
+        let target = target::take(&mut request, arrival.origin.scheme)?;
         let route = classify(request.method(), target.path())?;
         let counts = is_endpoint(target.path());
         if counts {
@@ -116,6 +116,7 @@ impl Gateway {
         if counts && let Some(identity) = &identity {
             arrival.standing.within_key_limit(way.limits, identity, note).await?;
         }
+        target::empty_where_said(&mut request, way.upstream.settings().response_timeout).await?;
         let mut request = limited(request, view.plan.max_body_bytes, note)?;
         *request.uri_mut() = Uri::from(target);
         let ours = Stamp { identity: identity.as_ref(), origin: arrival.origin, authority, id: arrival.id };
@@ -304,18 +305,6 @@ fn supported(method: &Method) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The target in origin form, as it is forwarded. Only what RFC 3986 §2 allows may be in it: other bytes
-/// could mean one thing here and another behind.
-fn take_target(request: &mut Request<Incoming>) -> Result<PathAndQuery, Refusal> {
-    let target = request.uri().path_and_query().cloned();
-    let target = target.unwrap_or_else(|| PathAndQuery::from_static("/"));
-    if target.as_str().bytes().all(|byte| byte.is_ascii_graphic()) {
-        Ok(target)
-    } else {
-        Err(Refusal::Ambiguous("The request target has characters that must be percent-encoded"))
-    }
-}
-
 fn kind(credential: auth::Credential<'_>) -> Credential {
     match credential {
         auth::Credential::Token(_) => Credential::Jwt,
@@ -359,7 +348,7 @@ fn limited(
     if request.body().size_hint().lower() > max_bytes {
         return Err(Refusal::ContentTooLarge);
     }
-    let request = request.map(|body| RequestBody::limited(body, max_bytes));
+    let request = RequestBody::limited(request, max_bytes);
     note.count_request(request.body().progress());
     Ok(request)
 }

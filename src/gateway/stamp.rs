@@ -3,8 +3,8 @@
 
 use http_body::Body;
 use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, Entry, HOST, HeaderMap, HeaderName, HeaderValue, TE,
-    TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, Entry, HOST, HeaderMap, HeaderName, HeaderValue,
+    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::{Request, Version};
 
@@ -42,6 +42,9 @@ pub(super) fn stamp<B: Body>(request: &mut Request<B>, stamp: Stamp<'_>) -> u64 
     if let Some(authority) = stamp.authority {
         headers.insert(X_FORWARDED_HOST, authority.clone());
         headers.insert(HOST, authority);
+    } else {
+        // A client of HTTP/1.0 need not name a host, this hop must: none (RFC 9112 §3.2).
+        headers.insert(HOST, HeaderValue::from_static(""));
     }
     *request.version_mut() = Version::HTTP_11;
     forged
@@ -105,10 +108,27 @@ fn remove_reserved(headers: &mut HeaderMap) -> u64 {
     forged
 }
 
+/// Removes what claims an identity from an answer: only the gateway speaks of one, and not to clients.
+pub(super) fn remove_identity(headers: &mut HeaderMap) {
+    let claims = |name: &HeaderName| Reserved::of(name.as_str()) == Some(Reserved::Identity);
+    while let Some(name) = headers.keys().find(|name| claims(name)).cloned() {
+        headers.remove(name);
+    }
+}
+
 /// Removes the fields that concern one connection only (RFC 9110 §7.6.1), the nominated ones included.
 pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     remove_nominated(headers);
-    for name in [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TE, TRANSFER_ENCODING, UPGRADE] {
+    for name in [
+        CONNECTION,
+        KEEP_ALIVE,
+        PROXY_CONNECTION,
+        PROXY_AUTHENTICATE,
+        PROXY_AUTHORIZATION,
+        TE,
+        TRANSFER_ENCODING,
+        UPGRADE,
+    ] {
         headers.remove(name);
     }
 }

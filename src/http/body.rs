@@ -1,6 +1,7 @@
 //! Request and response bodies as they pass through, unboxed.
 
 use std::cell::Cell;
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -8,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
+use hyper::{Request, Version};
 
 use super::header;
 
@@ -72,6 +74,8 @@ pub struct RequestBody {
 #[derive(Debug)]
 enum Content {
     Streamed(Incoming),
+    /// A stream of HTTP/2, which says for itself whether it came to its end.
+    Multiplexed(Incoming),
     Own(Bytes),
 }
 
@@ -119,6 +123,21 @@ pub enum RequestBodyError {
     /// The client stopped sending, or sent what is not HTTP.
     #[error("the client's request body could not be read")]
     Client(#[source] hyper::Error),
+    /// The client gave its request up before its end, and said that this is no error.
+    #[error("the client gave up its request")]
+    GivenUp,
+}
+
+impl RequestBodyError {
+    /// Whether the client is still there, but what it sends cannot be read.
+    #[must_use]
+    pub fn is_malformed(&self) -> bool {
+        let Self::Client(error) = self else { return false };
+        let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
+        cause.is_some_and(|cause| {
+            matches!(cause.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput)
+        })
+    }
 }
 
 /// More content came than `max_body_bytes` allows.
@@ -127,12 +146,15 @@ pub enum RequestBodyError {
 pub struct BodyLimitExceeded;
 
 impl RequestBody {
-    /// Wraps a client's request body; more than `max_bytes` of content is an error.
+    /// Takes a client's request body; more than `max_bytes` of content is an error.
     #[must_use]
-    pub fn limited(incoming: Incoming, max_bytes: u64) -> Self {
-        let progress = Rc::<Progress>::default();
-        progress.whole.set(incoming.is_end_stream());
-        Self { content: Content::Streamed(incoming), remaining: max_bytes, progress }
+    pub fn limited(request: Request<Incoming>, max_bytes: u64) -> Request<Self> {
+        let of = if request.version() == Version::HTTP_2 { Content::Multiplexed } else { Content::Streamed };
+        request.map(|body| {
+            let progress = Rc::<Progress>::default();
+            progress.whole.set(body.is_end_stream());
+            Self { content: of(body), remaining: max_bytes, progress }
+        })
     }
 
     /// Content that the gateway itself sends.
@@ -146,15 +168,8 @@ impl RequestBody {
             Ok(trailers) => trailers,
             Err(data) => return data,
         };
-        let forbidden: Vec<_> =
-            trailers.keys().filter(|name| header::is_forbidden_trailer(name)).cloned().collect();
-        for name in forbidden {
-            if header::Reserved::of(name.as_str()) == Some(header::Reserved::Identity) {
-                let forged = &self.progress.forged;
-                forged.set(forged.get() + 1);
-            }
-            trailers.remove(name);
-        }
+        let forged = &self.progress.forged;
+        forged.set(forged.get() + header::remove_forbidden_trailers(&mut trailers));
         Frame::trailers(trailers)
     }
 
@@ -177,12 +192,13 @@ impl HttpBody for RequestBody {
         let frame = match &mut this.content {
             Content::Own(bytes) if bytes.is_empty() => None,
             Content::Own(bytes) => Some(Frame::data(std::mem::take(bytes))),
-            Content::Streamed(incoming) => match ready!(Pin::new(incoming).poll_frame(cx)) {
-                Some(Ok(frame)) => Some(frame),
-                Some(Err(error)) => {
-                    return Poll::Ready(Some(Err(RequestBodyError::Client(error))));
+            Content::Streamed(incoming) => ready!(received(incoming, cx))?,
+            Content::Multiplexed(incoming) => match ready!(received(incoming, cx))? {
+                // hyper takes a reset with NO_ERROR for an end, but it is none (RFC 9113 §8.1).
+                None if !incoming.is_end_stream() => {
+                    return Poll::Ready(Some(Err(RequestBodyError::GivenUp)));
                 }
-                None => None,
+                frame => frame,
             },
         };
         let Some(frame) = frame else {
@@ -206,17 +222,26 @@ impl HttpBody for RequestBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.content {
-            Content::Streamed(incoming) => incoming.is_end_stream(),
+            Content::Streamed(incoming) | Content::Multiplexed(incoming) => incoming.is_end_stream(),
             Content::Own(bytes) => bytes.is_empty(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.content {
-            Content::Streamed(incoming) => incoming.size_hint(),
+            Content::Streamed(incoming) | Content::Multiplexed(incoming) => incoming.size_hint(),
             Content::Own(bytes) => SizeHint::with_exact(bytes.len() as u64),
         }
     }
+}
+
+/// What comes next from a client.
+fn received(
+    incoming: &mut Incoming,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Option<Frame<Bytes>>, RequestBodyError>> {
+    let frame = ready!(Pin::new(incoming).poll_frame(cx));
+    Poll::Ready(frame.transpose().map_err(RequestBodyError::Client))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Header field names that the gateway reads, writes or refuses to let through.
 
-use hyper::header::HeaderName;
+use hyper::header::{HeaderMap, HeaderName};
 
 /// How the request was authenticated: `jwt`, `api_key` or `none`.
 pub const X_AUTH_METHOD: HeaderName = HeaderName::from_static("x-auth-method");
@@ -78,30 +78,49 @@ fn folded_equal(name: &[u8], reserved: &[u8]) -> bool {
 }
 
 /// Whether a field may not be in a trailer section (RFC 9110 §6.5.1): because it frames, routes or
-/// authenticates the message, or because only the gateway may say it.
+/// authenticates the message or concerns one connection only, or because only the gateway may say it.
 #[must_use]
 pub fn is_forbidden_trailer(name: &HeaderName) -> bool {
-    use hyper::header::{
-        AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST, TE,
-        TRAILER, TRANSFER_ENCODING, UPGRADE,
-    };
-    Reserved::of(name.as_str()).is_some()
-        || [
-            AUTHORIZATION,
-            CONNECTION,
-            CONTENT_ENCODING,
-            CONTENT_LENGTH,
-            CONTENT_TYPE,
-            COOKIE,
-            EXPECT,
-            HOST,
-            TE,
-            TRAILER,
-            TRANSFER_ENCODING,
-            UPGRADE,
-        ]
-        .contains(name)
+    Reserved::of(name.as_str()).is_some() || NOT_IN_TRAILERS.contains(name)
 }
+
+/// Takes away what may not be in a trailer section; returns how many fields claimed an identity.
+pub fn remove_forbidden_trailers(trailers: &mut HeaderMap) -> u64 {
+    let mut forged = 0;
+    while let Some(name) = trailers.keys().find(|name| is_forbidden_trailer(name)).cloned() {
+        forged += u64::from(Reserved::of(name.as_str()) == Some(Reserved::Identity));
+        trailers.remove(name);
+    }
+    forged
+}
+
+const NOT_IN_TRAILERS: [HeaderName; 22] = {
+    use hyper::header as h;
+    [
+        h::AUTHORIZATION,
+        h::CACHE_CONTROL,
+        h::CONNECTION,
+        h::CONTENT_ENCODING,
+        h::CONTENT_LENGTH,
+        h::CONTENT_RANGE,
+        h::CONTENT_TYPE,
+        h::COOKIE,
+        h::EXPECT,
+        h::HOST,
+        KEEP_ALIVE,
+        h::PROXY_AUTHENTICATE,
+        h::PROXY_AUTHORIZATION,
+        PROXY_CONNECTION,
+        h::SET_COOKIE,
+        h::TE,
+        TRACEPARENT,
+        h::TRAILER,
+        h::TRANSFER_ENCODING,
+        h::UPGRADE,
+        h::VARY,
+        h::WWW_AUTHENTICATE,
+    ]
+};
 
 #[cfg(test)]
 mod tests {

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::{Request, Response, Version};
+use hyper::{Request, Response, StatusCode, Version};
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
@@ -25,6 +25,7 @@ pub(super) struct Traffic {
     received: AtomicBool,
     ended: AtomicBool,
     unsent: AtomicBool,
+    switched: AtomicBool,
 }
 
 impl Traffic {
@@ -42,6 +43,16 @@ impl Traffic {
     /// All that was to be written has left for the system.
     pub(super) fn flushed(&self) {
         self.unsent.store(false, Ordering::Relaxed);
+    }
+
+    /// What comes from now on is another protocol.
+    fn switch(&self) {
+        self.switched.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether what comes is another protocol than HTTP.
+    pub(super) fn switched(&self) -> bool {
+        self.switched.load(Ordering::Relaxed)
     }
 
     /// Whether the peer has said that nothing more will come.
@@ -211,6 +222,9 @@ impl<H: Handler> Exchange<H> {
     pub(super) async fn answer(self, request: Request<Incoming>) -> Result<Response<Tracked<H>>, Abort> {
         let Shared { handler, peer, .. } = &*self.shared;
         let response = handler.handle(request, peer, self.line.clone()).await?;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            self.shared.activity.traffic.switch();
+        }
         Ok(response.map(|body| Tracked { body, exchange: self }))
     }
 }

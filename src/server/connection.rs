@@ -15,6 +15,7 @@ use tokio_rustls::server::TlsStream;
 use crate::http::{Handler, Peer, Protocol, TlsSession};
 
 use super::drain::{Permit, Seat};
+use super::guard::Guard;
 use super::http2::LocalExecutor;
 use super::socket::Socket;
 use super::{Timeouts, http1, http2, tls};
@@ -25,6 +26,7 @@ pub(super) struct Door<H> {
     pub(super) local: SocketAddr,
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) timeouts: Timeouts,
+    pub(super) max_header_bytes: usize,
     pub(super) http1: hyper1::Builder,
     pub(super) http2: hyper2::Builder<LocalExecutor>,
     pub(super) executor: LocalExecutor,
@@ -43,17 +45,21 @@ pub(super) async fn serve<H: Handler>(
     let peer = |tls| Peer { address, local: door.local, tls };
     let Some(acceptor) = &door.tls else {
         let peer = peer(None);
-        return Box::pin(http1::serve(door, Socket::new(stream, permit), peer, seat)).await;
+        let socket = Socket::guarded(stream, permit, Guard::new(door.max_header_bytes));
+        return Box::pin(http1::serve(door, socket, peer, seat)).await;
     };
     let Some(stream) = Box::pin(handshake(&door, acceptor, stream, &mut seat)).await else {
         return;
     };
     let session = tls_session(&stream);
     let protocol = session.protocol;
-    let (peer, socket) = (peer(Some(session)), Socket::new(stream, permit));
+    let peer = peer(Some(session));
     match protocol {
-        Protocol::Http1 => Box::pin(http1::serve(door, socket, peer, seat)).await,
-        Protocol::Http2 => Box::pin(http2::serve(door, socket, peer, seat)).await,
+        Protocol::Http1 => {
+            let socket = Socket::guarded(stream, permit, Guard::new(door.max_header_bytes));
+            Box::pin(http1::serve(door, socket, peer, seat)).await;
+        }
+        Protocol::Http2 => Box::pin(http2::serve(door, Socket::new(stream, permit), peer, seat)).await,
     }
 }
 

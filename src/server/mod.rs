@@ -14,6 +14,7 @@ mod connection;
 mod drain;
 mod drive;
 mod error;
+mod guard;
 mod http1;
 mod http2;
 mod listen;

@@ -14,6 +14,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::activity::Traffic;
 use super::drain::Permit;
+use super::guard::{Fault, Guard, Part};
 
 /// What carries bytes: TCP, or TLS over it.
 pub(super) trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
@@ -54,12 +55,33 @@ struct Wire<T> {
     traffic: Arc<Traffic>,
     /// Bytes that were read already, to be read again first.
     ahead: Bytes,
+    watch: Watch,
     permit: Permit,
 }
 
+/// Who looks at what comes in before it is read.
+#[derive(Debug)]
+enum Watch {
+    /// Nobody: HTTP/2 says itself where its messages end.
+    Nobody,
+    Guard(Guard),
+    /// The guard found a fault; nothing more is read.
+    Faulty(Part),
+}
+
 impl<T: Transport> Socket<T> {
+    /// A connection whose bytes are read as they come.
     pub(super) fn new(io: T, permit: Permit) -> Self {
-        Self(Box::new(Wire { io, traffic: Arc::default(), ahead: Bytes::new(), permit }))
+        Self::watched(io, permit, Watch::Nobody)
+    }
+
+    /// A connection for HTTP/1.1, whose bytes are read as far as they mean one thing.
+    pub(super) fn guarded(io: T, permit: Permit, guard: Guard) -> Self {
+        Self::watched(io, permit, Watch::Guard(guard))
+    }
+
+    fn watched(io: T, permit: Permit, watch: Watch) -> Self {
+        Self(Box::new(Wire { io, traffic: Arc::default(), ahead: Bytes::new(), watch, permit }))
     }
 
     pub(super) fn traffic(&self) -> &Arc<Traffic> {
@@ -133,6 +155,36 @@ fn discard(tcp: &TcpStream) -> io::Result<Discarded> {
     }
 }
 
+impl<T> Wire<T> {
+    /// Takes back what must not be read of the bytes that just came.
+    fn look(&mut self, buffer: &mut ReadBuf<'_>, before: usize) {
+        let Watch::Guard(guard) = &mut self.watch else { return };
+        if self.traffic.switched() {
+            return;
+        }
+        let came = buffer.filled().get(before..).unwrap_or_default();
+        if let Err(Fault { at, part }) = guard.inspect(came) {
+            buffer.set_filled(before + at);
+            self.watch = Watch::Faulty(part);
+            if part == Part::Head {
+                self.ahead = Bytes::from_static(WRONG_HEAD);
+            }
+        }
+    }
+}
+
+impl Part {
+    /// What is read where the fault was: of a head nothing more, of content that it is broken.
+    fn end(self) -> io::Result<()> {
+        match self {
+            Self::Head => Ok(()),
+            Self::Content => {
+                Err(io::Error::new(io::ErrorKind::InvalidData, "the content is not well-formed"))
+            }
+        }
+    }
+}
+
 impl<T: Transport> AsyncRead for Socket<T> {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -141,12 +193,22 @@ impl<T: Transport> AsyncRead for Socket<T> {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self.get_mut().0;
         let before = buffer.filled().len();
-        if this.ahead.is_empty() {
+        loop {
+            if !this.ahead.is_empty() {
+                let length = this.ahead.len().min(buffer.remaining());
+                buffer.put_slice(&this.ahead.slice(..length));
+                this.ahead.advance(length);
+                break;
+            }
+            if let Watch::Faulty(part) = &this.watch {
+                return Poll::Ready(part.end());
+            }
             ready!(Pin::new(&mut this.io).poll_read(cx, buffer))?;
-        } else {
-            let length = this.ahead.len().min(buffer.remaining());
-            buffer.put_slice(&this.ahead.slice(..length));
-            this.ahead.advance(length);
+            let came = buffer.filled().len() > before;
+            this.look(buffer, before);
+            if !came || buffer.filled().len() > before {
+                break;
+            }
         }
         this.traffic.read(buffer.filled().len() - before);
         Poll::Ready(Ok(()))
@@ -186,6 +248,8 @@ impl<T: Transport> AsyncWrite for Socket<T> {
     }
 }
 
+/// Ends a head in a way that hyper answers with 400, wherever in the head it comes.
+const WRONG_HEAD: &[u8] = b"\0\r\n\r\n";
 /// For `close_notify` and FIN to leave.
 const GOODBYE: Duration = Duration::from_secs(2);
 /// Without a byte from a client that has been answered.

@@ -128,6 +128,7 @@ impl<'a, H: Handler> Site<'a, H> {
             local: address,
             tls,
             timeouts: self.settings.timeouts,
+            max_header_bytes: self.settings.max_header_bytes,
             http1: http1::builder(self.settings),
             http2: http2::builder(self.settings, executor.clone()),
             executor,

@@ -11,6 +11,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::link::Link;
 use super::pool::Upstream;
+use crate::http::header::remove_forbidden_trailers;
 
 /// A response body that drives its own connection, and gives it back to the pool at its end.
 ///
@@ -59,6 +60,16 @@ impl Exchange {
     }
 }
 
+fn without_forbidden_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            remove_forbidden_trailers(&mut trailers);
+            Frame::trailers(trailers)
+        }
+        Err(data) => data,
+    }
+}
+
 impl Body for Exchange {
     type Data = Bytes;
     type Error = BrokenBody;
@@ -78,7 +89,7 @@ impl Body for Exchange {
                         let limit = this.pool.settings().idle_body_timeout;
                         silence.as_mut().reset(Instant::now() + limit);
                     }
-                    return Poll::Ready(Some(Ok(frame)));
+                    return Poll::Ready(Some(Ok(without_forbidden_trailers(frame))));
                 }
                 Poll::Ready(Some(Err(error))) => {
                     this.link = None;

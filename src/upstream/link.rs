@@ -14,7 +14,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
-use super::{ForwardError, Settings};
+use super::watch::{Asked, Watched};
+use super::{ForwardError, Settings, framing};
 use crate::http::RequestBody;
 
 /// Response heads with more fields than this are refused.
@@ -25,10 +26,11 @@ const MAX_RESPONSE_HEADERS: usize = 256;
 pub(super) struct Link {
     sender: SendRequest<RequestBody>,
     driver: Pin<Box<Driver>>,
+    asked: Asked,
     over: bool,
 }
 
-type Driver = Connection<TokioIo<TcpStream>, RequestBody>;
+type Driver = Connection<TokioIo<Watched>, RequestBody>;
 
 /// Why a request got no response on a link.
 pub(super) enum Failure {
@@ -45,18 +47,25 @@ impl Link {
             .await
             .map_err(|_| ForwardError::ConnectTimeout)?
             .map_err(ForwardError::Connect)?;
+        let stream = Watched::new(stream);
+        let asked = stream.asked();
         let (sender, driver) = http1::Builder::new()
             .max_headers(MAX_RESPONSE_HEADERS)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(ForwardError::Broken)?;
-        Ok(Self { sender, driver: Box::pin(driver), over: false })
+        Ok(Self { sender, driver: Box::pin(driver), asked, over: false })
     }
 
     /// Whether a request can be sent now. Also notices that the other end has closed.
     pub(super) fn is_usable(&mut self) -> bool {
         self.drive(&mut Context::from_waker(Waker::noop()));
         !self.over && self.sender.is_ready()
+    }
+
+    /// Whether no byte has come since a request was sent.
+    pub(super) fn is_unanswered(&self) -> bool {
+        self.asked.is_unanswered()
     }
 
     /// Moves bytes in both directions, as far as they go.
@@ -75,6 +84,7 @@ impl Link {
     ) -> Result<Response<Incoming>, Failure> {
         let progress = request.body().progress();
         let mut seen = progress.received();
+        self.asked.note();
         let mut response = pin!(self.sender.try_send_request(request));
         let mut deadline = pin!(sleep(head_timeout));
         let (driver, over) = (&mut self.driver, &mut self.over);
@@ -83,9 +93,13 @@ impl Link {
                 *over = true;
             }
             if let Poll::Ready(result) = response.as_mut().poll(cx) {
-                return Poll::Ready(result.map_err(|mut error| match error.take_message() {
+                let sent = result.map_err(|mut error| match error.take_message() {
                     Some(request) => Failure::Unsent(Box::new(request)),
                     None => Failure::Sent(ForwardError::of(error.into_error())),
+                });
+                return Poll::Ready(sent.and_then(|response| match framing::fault(&response) {
+                    None => Ok(response),
+                    Some(why) => Err(Failure::Sent(ForwardError::Ambiguous(why))),
                 }));
             }
             while deadline.as_mut().poll(cx).is_ready() {
@@ -106,7 +120,7 @@ impl Link {
     /// The connection itself, once it has switched protocols, and what has come on it since.
     pub(super) fn into_stream(self) -> (TcpStream, Bytes) {
         let parts = Pin::into_inner(self.driver).into_parts();
-        (parts.io.into_inner(), parts.read_buf)
+        (parts.io.into_inner().into_stream(), parts.read_buf)
     }
 }
 

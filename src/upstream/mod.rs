@@ -7,10 +7,12 @@
 mod ask;
 mod error;
 mod exchange;
+mod framing;
 mod link;
 mod pool;
 mod probe;
 mod tunnel;
+mod watch;
 
 use std::time::Duration;
 

@@ -78,7 +78,7 @@ impl Upstream {
     /// Forwards a request, in origin form, and waits for the head of its response.
     ///
     /// It is sent a second time only where a kept connection turns out to be closed, and then only if no
-    /// byte of it was sent, or if it is safe and has no content.
+    /// byte of it was sent, or if it is safe, has no content, and no byte of an answer came.
     ///
     /// # Errors
     /// Where no response came; the error says whose fault that is.
@@ -91,7 +91,7 @@ impl Upstream {
             match link.send(request, self.settings.response_timeout).await {
                 Ok(response) => return Ok(self.exchange(response, link)),
                 Err(Failure::Unsent(unsent)) => request = *unsent,
-                Err(Failure::Sent(error @ ForwardError::Broken(_))) => {
+                Err(Failure::Sent(error)) if error.is_closed() && link.is_unanswered() => {
                     let Some(spare) = spare else { return Err(error) };
                     request = spare.into_request();
                     break;

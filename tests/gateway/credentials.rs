@@ -30,7 +30,9 @@ impl Bench {
     /// Sends `GET /api/bins` with these fields each way, and checks what becomes of it.
     async fn expect(&self, fields: &[(&str, &str)], fate: &Fate) {
         for via in EVERY_WAY {
-            self.expect_via(via, fields, fate).await;
+            // White space around a value belongs to no value in HTTP/1.1, and makes HTTP/2 malformed (RFC 9113 §8.2.1).
+            let malformed = via == Via::H2 && fields.iter().any(|(_, value)| value.trim() != *value);
+            self.expect_via(via, fields, if malformed { &BadRequest } else { fate }).await;
         }
     }
 

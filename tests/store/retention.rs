@@ -2,7 +2,7 @@
 
 use openbin_gateway::keys::audit::{Broken, Trim};
 use openbin_gateway::keys::errand::{Errand, State, Task};
-use openbin_gateway::keys::{Keyring, Rest, Retention, Settings, Trimmed, Verified};
+use openbin_gateway::keys::{Keyring, Rest, Retention, Settings, Site, Trimmed, Verified};
 use openbin_gateway::observe::Metrics;
 
 use super::*;
@@ -15,6 +15,10 @@ fn keyring(store: &Arc<dyn Ledger>) -> Keyring {
         store: StoreSettings::Embedded { path: PathBuf::new() },
         cache_entries: 10,
         cache_for: Duration::ZERO,
+        lease_for: Duration::ZERO,
+        serve_stale_for: Duration::ZERO,
+        site: Site::of(&[]),
+        copies: 0,
         usage_interval: Duration::ZERO,
     };
     Keyring::new(settings, Arc::clone(store), Arc::new(Metrics::new().expect("metrics")))

@@ -62,6 +62,11 @@ impl Request {
         Self::new("DELETE", target)
     }
 
+    /// Its method.
+    pub fn asks_by(&self) -> &str {
+        &self.method
+    }
+
     pub fn method(mut self, method: &str) -> Self {
         method.clone_into(&mut self.method);
         self

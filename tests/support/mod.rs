@@ -7,6 +7,7 @@
 
 pub mod certificate;
 pub mod client;
+pub mod frames;
 pub mod gateway;
 pub mod issuer;
 pub mod jwt;

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::Semaphore;
 
 use super::*;
+use crate::keys::lease::Position;
 use crate::keys::record::tests::record;
 use crate::keys::{Answer, OwnerRefusal, RedisUrl, Revoked, RevokedBy, StoreSettings, Use};
 

@@ -1,0 +1,179 @@
+//! HTTP/2 frame by frame, so that a test can send what no client would (RFC 9113).
+//!
+//! Header blocks are literals without indexing and without Huffman coding (RFC 7541 §6.2.2). Of answers only
+//! the status and the end are read.
+
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use super::wait;
+use super::wire::tls_stream;
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+const END_STREAM: u8 = 1;
+const ACK: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+/// A field of a header block, as it is sent.
+pub type Field = (Vec<u8>, Vec<u8>);
+
+/// A connection by TLS on which HTTP/2 was agreed.
+pub struct Frames {
+    stream: TlsStream<TcpStream>,
+    next: u32,
+}
+
+/// How a stream ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StreamEnd {
+    /// With a whole response.
+    Answered { status: u16, content: Vec<u8> },
+    /// By a reset, after so much of a response.
+    Reset { status: Option<u16>, content: Vec<u8> },
+    /// The connection ended first.
+    Gone,
+}
+
+impl Frames {
+    pub async fn connect(address: SocketAddr) -> Self {
+        let mut stream = tls_stream(address, "localhost", &[b"h2"]).await;
+        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.expect("the preface");
+        let mut frames = Self { stream, next: 1 };
+        frames.frame(SETTINGS, 0, 0, &[]).await;
+        frames
+    }
+
+    /// Opens a stream with this head; `last` where nothing follows.
+    pub async fn open(&mut self, fields: &[Field], last: bool) -> u32 {
+        let stream = self.next;
+        self.next += 2;
+        self.fields(stream, fields, last).await;
+        stream
+    }
+
+    /// Sends a header block: a head or trailers.
+    pub async fn fields(&mut self, stream: u32, fields: &[Field], last: bool) {
+        let flags = END_HEADERS | if last { END_STREAM } else { 0 };
+        self.frame(HEADERS, flags, stream, &block(fields)).await;
+    }
+
+    /// Sends content.
+    pub async fn data(&mut self, stream: u32, content: &[u8], last: bool) {
+        self.frame(DATA, if last { END_STREAM } else { 0 }, stream, content).await;
+    }
+
+    /// Resets a stream with this error code.
+    pub async fn reset(&mut self, stream: u32, code: u32) {
+        self.frame(RST_STREAM, 0, stream, &code.to_be_bytes()).await;
+    }
+
+    /// Sends a frame of any kind, if the other end still takes it.
+    pub async fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+        let length = u32::try_from(payload.len()).expect("a short frame").to_be_bytes();
+        let mut frame = vec![length[1], length[2], length[3], kind, flags];
+        frame.extend_from_slice(&stream.to_be_bytes());
+        frame.extend_from_slice(payload);
+        let _ = self.stream.write_all(&frame).await;
+        let _ = self.stream.flush().await;
+    }
+
+    /// Reads until this stream ends.
+    pub async fn end(&mut self, stream: u32) -> StreamEnd {
+        let (mut status, mut content) = (None, Vec::new());
+        while let Some((kind, flags, own, payload)) = self.read().await {
+            match kind {
+                SETTINGS if flags & ACK == 0 => self.frame(SETTINGS, ACK, 0, &[]).await,
+                PING if flags & ACK == 0 => self.frame(PING, ACK, 0, &payload).await,
+                GOAWAY if stream > u32::from_be_bytes([payload[0], payload[1], payload[2], payload[3]]) => {
+                    return StreamEnd::Gone;
+                }
+                RST_STREAM if own == stream => return StreamEnd::Reset { status, content },
+                HEADERS if own == stream => status = status.or(Some(status_of(&payload))),
+                DATA if own == stream => content.extend_from_slice(&payload),
+                _ => {}
+            }
+            if own == stream && matches!(kind, HEADERS | DATA) && flags & END_STREAM != 0 {
+                let status = status.expect("a head before the end");
+                return StreamEnd::Answered { status, content };
+            }
+        }
+        StreamEnd::Gone
+    }
+
+    async fn read(&mut self) -> Option<(u8, u8, u32, Vec<u8>)> {
+        let mut head = [0; 9];
+        wait::within("a frame", self.stream.read_exact(&mut head)).await.ok()?;
+        let [a, b, c, kind, flags, stream @ ..] = head;
+        let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+        wait::within("a frame", self.stream.read_exact(&mut payload)).await.ok()?;
+        Some((kind, flags, u32::from_be_bytes(stream) & 0x7fff_ffff, payload))
+    }
+}
+
+fn block(fields: &[Field]) -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in fields {
+        block.push(0);
+        for text in [name, value] {
+            length(text.len(), &mut block);
+            block.extend_from_slice(text);
+        }
+    }
+    block
+}
+
+/// An integer with a prefix of seven bits (RFC 7541 §5.1).
+fn length(length: usize, block: &mut Vec<u8>) {
+    if length < 127 {
+        block.push(u8::try_from(length).expect("seven bits"));
+        return;
+    }
+    block.push(127);
+    let mut rest = length - 127;
+    while rest >= 128 {
+        block.push(u8::try_from(rest & 127).expect("seven bits") | 128);
+        rest >>= 7;
+    }
+    block.push(u8::try_from(rest).expect("seven bits"));
+}
+
+/// The status in the first response of a connection: its first field, indexed or with the name indexed.
+fn status_of(block: &[u8]) -> u16 {
+    const INDEXED: [u16; 7] = [200, 204, 206, 304, 400, 404, 500];
+    // A change of the table's size may come first (RFC 7541 §6.3).
+    let start = block.iter().position(|byte| byte & 0xe0 != 0x20).expect("a field");
+    match block[start..] {
+        [indexed @ 0x88..=0x8e, ..] => INDEXED[usize::from(indexed - 0x88)],
+        [_, length, ref rest @ ..] if length & 0x80 == 0 => {
+            String::from_utf8_lossy(&rest[..usize::from(length)]).parse().expect("a status")
+        }
+        [_, length, ref rest @ ..] => digits(&rest[..usize::from(length & 0x7f)]),
+        _ => panic!("no status in {block:?}"),
+    }
+}
+
+/// Three digits in the Huffman code of RFC 7541, Appendix B.
+fn digits(coded: &[u8]) -> u16 {
+    let bits: String = coded.iter().map(|byte| format!("{byte:08b}")).collect();
+    let mut rest = bits.as_str();
+    let mut number = 0;
+    for _ in 0..3 {
+        let short = u16::from_str_radix(&rest[..5], 2).expect("bits");
+        let (digit, length) = if short < 3 {
+            (short, 5)
+        } else {
+            (u16::from_str_radix(&rest[..6], 2).expect("bits") - 0b01_1001 + 3, 6)
+        };
+        number = number * 10 + digit;
+        rest = &rest[length..];
+    }
+    number
+}
