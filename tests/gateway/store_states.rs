@@ -202,7 +202,7 @@ async fn with_a_suspended_store_every_cell_is_as_the_manual_says() {
 
 #[tokio::test]
 async fn with_a_store_that_refuses_connections_every_cell_is_as_the_manual_says() {
-    let mut redis = RedisServer::start();
+    let mut redis = RedisServer::start_lasting();
     let bench = Bench::start(&redis, &format!("url: '{}', lease: 60s", redis.url())).await;
     redis.stop();
     bench.judge("refusing connections").await;
@@ -212,7 +212,7 @@ async fn with_a_store_that_refuses_connections_every_cell_is_as_the_manual_says(
 
 #[tokio::test]
 async fn with_a_store_that_is_failing_over_every_cell_is_as_the_manual_says() {
-    let mut redis = RedisServer::start();
+    let mut redis = RedisServer::start_lasting();
     let sentinels = Sentinels::start(1, redis.port(), 60_000, "");
     let nobody = free_port();
     let store = format!(

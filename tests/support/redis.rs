@@ -30,6 +30,11 @@ impl RedisServer {
         server
     }
 
+    /// Starts a server that has everything again after a restart.
+    pub fn start_lasting() -> Self {
+        Self::start_with(&["--appendonly", "yes"])
+    }
+
     /// The server's port; the same after a restart.
     pub fn port(&self) -> u16 {
         self.port
@@ -40,7 +45,7 @@ impl RedisServer {
         format!("redis://127.0.0.1:{}/0", self.port)
     }
 
-    /// Kills the server; its content is lost.
+    /// Kills the server; its content is lost, unless it is to last.
     pub fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
@@ -48,7 +53,7 @@ impl RedisServer {
         }
     }
 
-    /// Starts the server again, empty, on its port.
+    /// Starts the server again on its port; empty, unless it is to last.
     pub fn restart(&mut self) {
         self.stop();
         // A replica has what it was sent in a file, and would begin with it.
