@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: help test lint bench large faults express release tools
+.PHONY: help test lint bench large faults model express release tools
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -26,6 +26,9 @@ large: tools ## Time lists, searches and revocations among 100,000 keys, on both
 faults: tools ## Break network, Redis and gateways in every way, and look for keys that outlive their revocation
 	@ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || { $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends faketime; }
 	cargo test --test faults -- --ignored --nocapture --test-threads 1
+
+model: ## Look at more orders of events in which gateways confirm revocations to each other
+	cargo test --release --test model -- --ignored --nocapture --test-threads 1
 
 express: tools ## Compare routes and tokens with OpenBin's own router and verifier, run by Node
 	cargo test --test express -- --ignored --nocapture

@@ -17,7 +17,7 @@ pub struct Follower<C> {
     /// Up to where everything is applied; `None`: nothing that is remembered may be believed.
     position: Option<Position>,
     /// Which store was followed at first.
-    store: Option<String>,
+    store: Option<u64>,
     change: std::marker::PhantomData<C>,
 }
 
@@ -28,7 +28,7 @@ pub struct Asked {
     /// Up to where everything is applied; `None`: this process begins to follow.
     pub position: Option<Position>,
     /// The name of the store that is followed, where that is known.
-    pub store: Option<String>,
+    pub store: Option<u64>,
 }
 
 /// What the store answered to a renewal.
@@ -39,7 +39,7 @@ pub enum Renewed<C> {
     /// The process follows from here on.
     Joined {
         /// The store's own name, made when it was first used.
-        store: String,
+        store: u64,
         /// The log's last entry.
         last: Position,
     },
@@ -90,7 +90,7 @@ pub struct Heard<C> {
     pub order: Order<C>,
     at: Moment,
     next: Option<Position>,
-    store: Option<String>,
+    store: Option<u64>,
 }
 
 /// When to renew.
@@ -120,21 +120,21 @@ impl<C> Follower<C> {
     /// Begins a renewal.
     #[must_use]
     pub fn ask(&self, now: Moment) -> Asked {
-        Asked { at: now, position: self.position.clone(), store: self.store.clone() }
+        Asked { at: now, position: self.position, store: self.store }
     }
 
     /// Hears the answer to that.
     pub fn hear(&self, asked: Asked, renewed: Renewed<C>) -> Heard<C> {
-        let (at, kept) = (asked.at, self.store.clone());
+        let (at, kept) = (asked.at, self.store);
         match renewed {
             Renewed::Alone => Heard { order: Order::Nothing, at, next: None, store: None },
             Renewed::Joined { store, last } => {
-                let another = self.store.as_ref().is_some_and(|known| *known != store);
+                let another = self.store.is_some_and(|known| known != store);
                 let first = kept.or(Some(store));
                 Heard { order: Order::Begin { another }, at, next: Some(last), store: first }
             }
             Renewed::Follows { entries, more } => {
-                let last = entries.last().map(|(position, _)| position.clone());
+                let last = entries.last().map(|(position, _)| *position);
                 let changes = entries.into_iter().map(|(_, change)| change).collect();
                 let next = last.or(asked.position);
                 Heard { order: Order::Apply { changes, more }, at, next, store: kept }
@@ -178,13 +178,12 @@ mod tests {
     }
 
     fn place(millis: u64) -> Position {
-        Position { id: EntryId { millis, number: 0 }, call: format!("call {millis}") }
+        Position { id: EntryId { millis, number: 0 }, call: millis }
     }
 
     fn joined(now: Moment) -> Follower<&'static str> {
         let mut follower = Follower::new(TERM);
-        let heard =
-            follower.hear(follower.ask(now), Renewed::Joined { store: "s".to_owned(), last: place(1) });
+        let heard = follower.hear(follower.ask(now), Renewed::Joined { store: 1, last: place(1) });
         assert_eq!(heard.order, Order::Begin { another: false });
         assert_eq!(follower.applied(heard), (Some(now + (TERM - TERM / 10)), Due::Now));
         follower
@@ -234,8 +233,8 @@ mod tests {
         let mut follower = joined(at(0));
         let lost = follower.hear(follower.ask(at(100)), Renewed::Lost { trimmed: false });
         let _ = follower.applied(lost);
-        for (store, another) in [("s", false), ("t", true)] {
-            let renewed = Renewed::Joined { store: store.to_owned(), last: Position::default() };
+        for (store, another) in [(1, false), (2, true)] {
+            let renewed = Renewed::Joined { store, last: Position::default() };
             assert_eq!(follower.hear(follower.ask(at(101)), renewed).order, Order::Begin { another });
         }
     }

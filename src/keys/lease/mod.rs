@@ -94,12 +94,12 @@ impl FromStr for EntryId {
 
 /// A place in the change log. Ids alone do not tell entries of two histories apart: a server that took over
 /// without the last entries gives their ids out anew. So the name of the call that wrote an entry belongs to it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Position {
     /// The entry's id; 0-0: before the first.
     pub id: EntryId,
     /// The name of the call that wrote it.
-    pub call: String,
+    pub call: u64,
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use super::super::StoreError;
 use super::super::audit::{Event, Head, Link};
 use super::super::lease::Position;
 use super::RedisStore;
-use super::news::{News, read_position};
+use super::news::{News, read_position, write_name};
 
 /// A script that changes something.
 macro_rules! change {
@@ -166,7 +166,7 @@ impl RedisStore {
     }
 
     async fn add(&self, head: &mut Head, change: &Change<'_>) -> Result<Outcome, StoreError> {
-        let (chain, name) = (self.names.chain(), format!("{:016x}", rand::random::<u64>()));
+        let (chain, name) = (self.names.chain(), write_name(rand::random()));
         for late in 0..TRIES {
             let mut call = pipe();
             change.call(&mut call, &Try { chain: &chain, head, name: &name, late, digest: None });

@@ -15,7 +15,7 @@ use super::super::lease::{Asked, Judgement, Moment, Position, Renewed, Replica, 
 use super::super::store::{Confirmation, StoreError};
 use super::RedisStore;
 use super::link::Link;
-use super::news::{Entry, read, read_position};
+use super::news::{Entry, read, read_name, read_position, write_name};
 
 const RENEW: &str = include_str!("scripts/renew.lua");
 const SPREAD: &str = include_str!("scripts/spread.lua");
@@ -100,14 +100,14 @@ impl RedisStore {
         term: Duration,
         asked: &Asked,
     ) -> Result<Renewed<Change>, StoreError> {
-        let id = asked.position.as_ref().map(|position| position.id.to_string()).unwrap_or_default();
-        let call = asked.position.as_ref().map(|position| position.call.as_str()).unwrap_or_default();
+        let id = asked.position.map(|position| position.id.to_string()).unwrap_or_default();
+        let call = asked.position.map(|position| write_name(position.call)).unwrap_or_default();
         let mut pipeline = pipe();
         pipeline.cmd("EVAL").arg(RENEW).arg(3).arg(&self.names.log());
         pipeline.arg(replica).arg(u64::try_from(term.as_millis()).unwrap_or(u64::MAX));
         pipeline.arg(self.log.count.fetch_add(1, Ordering::Relaxed));
-        pipeline.arg(id).arg(call).arg(asked.store.as_deref().unwrap_or_default());
-        pipeline.arg(format!("{:016x}", rand::random::<u64>())).arg(ENTRIES);
+        pipeline.arg(id).arg(call).arg(asked.store.map(write_name).unwrap_or_default());
+        pipeline.arg(write_name(rand::random())).arg(ENTRIES);
         let ((word, store, last, entries, listed),): ((String, String, String, Vec<Entry>, Vec<String>),) =
             self.log.renewals.run(&pipeline).await?;
         let more = word == "more";
@@ -115,6 +115,8 @@ impl RedisStore {
             "joined" => {
                 self.log.meet(replica, Some(&store), listed);
                 self.log.store.get_or_init(|| store.clone());
+                let unreadable = || StoreError::Corrupt("the store's name cannot be read".to_owned());
+                let store = read_name(&store).ok_or_else(unreadable)?;
                 Ok(Renewed::Joined { store, last: read_position(&last)? })
             }
             "follows" | "more" => {
@@ -207,7 +209,7 @@ impl RedisStore {
         let [log, replicas, _] = self.names.log();
         let mut pipeline = pipe();
         pipeline.cmd("EVAL").arg(SPREAD).arg(2).arg(log).arg(replicas);
-        pipeline.arg(position.id.to_string()).arg(&position.call);
+        pipeline.arg(position.id.to_string()).arg(write_name(position.call));
         let ((is_there, held),): ((bool, HashMap<String, String>),) = self.link.run(&pipeline).await?;
         let read =
             |(replica, text): (String, String)| Ok(Listed { come: read_replica(&text)?, replica, text });

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::lease::{EntryId, Position};
+use super::super::lease::Position;
 use super::super::store::{StoreError, from_millis, millis};
 use super::super::{Change, KeyHash, Revocation, RevokedBy};
 use super::blocks;
@@ -82,7 +82,8 @@ pub(super) fn read((id, fields): Entry) -> Result<(Position, Change), StoreError
         pairs.find_map(|pair| if pair[0] == name { Some(pair[1].as_str()) } else { None })
     };
     let id = id.parse().map_err(|()| StoreError::Corrupt(format!("the change log has an entry {id}")))?;
-    let position = Position { id, call: field("call").unwrap_or_default().to_owned() };
+    // Without a name it is of another history, if it is anybody's.
+    let position = Position { id, call: field("call").and_then(read_name).unwrap_or_default() };
     let news = field("news").and_then(|news| serde_json::from_str::<News>(news).ok());
     let change = news.and_then(|news| news.change(field("keys").unwrap_or_default()));
     Ok((position, change.unwrap_or(Change::Other)))
@@ -90,10 +91,20 @@ pub(super) fn read((id, fields): Entry) -> Result<(Position, Change), StoreError
 
 /// Reads a place in the change log: id, space, call.
 pub(super) fn read_position(text: &str) -> Result<Position, StoreError> {
-    let parts = text.split_once(' ').and_then(|(id, call)| Some((id.parse::<EntryId>().ok()?, call)));
-    let (id, call) =
-        parts.ok_or_else(|| StoreError::Corrupt("the end of the change log cannot be read".to_owned()))?;
-    Ok(Position { id, call: call.to_owned() })
+    let position = text.split_once(' ').and_then(|(id, call)| {
+        let call = if call.is_empty() { 0 } else { read_name(call)? };
+        Some(Position { id: id.parse().ok()?, call })
+    });
+    position.ok_or_else(|| StoreError::Corrupt("the end of the change log cannot be read".to_owned()))
+}
+
+/// A name that was made by chance, of a call or of a store: sixteen hexadecimal digits.
+pub(super) fn read_name(text: &str) -> Option<u64> {
+    u64::from_str_radix(text, 16).ok().filter(|name| write_name(*name) == text)
+}
+
+pub(super) fn write_name(name: u64) -> String {
+    format!("{name:016x}")
 }
 
 #[cfg(test)]
@@ -104,7 +115,7 @@ mod tests {
     use crate::keys::block::{Block, Subject};
 
     fn entry(news: &str, keys: &str) -> Entry {
-        let fields = ["call", "c", "news", news, "keys", keys].map(str::to_owned);
+        let fields = ["call", "00000000000000ab", "news", news, "keys", keys].map(str::to_owned);
         ("5-1".to_owned(), fields.to_vec())
     }
 
@@ -120,7 +131,7 @@ mod tests {
         let news = News::revoked("home", "k", &revocation).text().expect("text");
         let (position, change) =
             read(entry(&news, &format!("{} {}", hashes[0], hashes[1]))).expect("an entry");
-        assert_eq!(position, read_position("5-1 c").expect("a position"));
+        assert_eq!(position, read_position("5-1 00000000000000ab").expect("a position"));
         assert_eq!(
             change,
             Change::Revoked { instance: "home".to_owned(), id: "k".to_owned(), hashes, revocation }
@@ -148,9 +159,9 @@ mod tests {
             assert_eq!(change, Change::Other, "{news}");
         }
         let (position, change) = read(("7-0".to_owned(), vec!["x".to_owned()])).expect("an entry");
-        assert_eq!((position.call.as_str(), change), ("", Change::Other));
+        assert_eq!((position.call, change), (0, Change::Other));
         assert!(read(("7".to_owned(), Vec::new())).is_err());
-        for wrong in ["", "5-1", "x c"] {
+        for wrong in ["", "5-1", "x ", "5-1 ab", "5-1 00000000000000AB"] {
             assert!(read_position(wrong).is_err(), "{wrong}");
         }
     }

@@ -15,7 +15,7 @@ use super::super::{KeyHash, KeyRecord, Revocation};
 use super::RedisStore;
 use super::chain::{Change, Outcome, PAUSE, Reply, TRIES, Try, read_head};
 use super::fields::{Fields, read_revocation};
-use super::news::read_position;
+use super::news::{read_position, write_name};
 use super::records::{LEARN, learned};
 
 /// Others wait for so many, and they are to be done well within the time that an answer may take.
@@ -44,7 +44,7 @@ impl RedisStore {
 
     async fn add_all(&self, head: &mut Head, changes: &[Change<'_>]) -> Result<Vec<Outcome>, StoreError> {
         let chain = self.names.chain();
-        let named = |change| Waiting { change, name: format!("{:016x}", rand::random::<u64>()), adds: true };
+        let named = |change| Waiting { change, name: write_name(rand::random()), adds: true };
         let mut waiting: Vec<_> = changes.iter().map(named).enumerate().collect();
         let mut outcomes: Vec<_> = changes.iter().map(|_| None).collect();
         let mut late = 0;
