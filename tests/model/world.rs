@@ -29,8 +29,11 @@ pub struct Server {
     log: Vec<Entry>,
     keys: [Record; MOST_KEYS],
     /// How far each gateway said that it had come, and when.
-    listed: [Option<(u64, u8)>; GATEWAYS],
+    listed: Listed,
 }
+
+/// Of each gateway: how far, and at which tick.
+type Listed = [Option<(u64, u8)>; GATEWAYS];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Entry {
@@ -79,7 +82,7 @@ struct Load {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Revocation {
     Not,
-    Waiting { at: u64, call: u8, appended: u8, first: Option<(u8, [Option<(u64, u8)>; GATEWAYS])> },
+    Waiting { at: u64, call: u8, appended: u8, first: Option<(u8, Listed)> },
     Confirmed,
     Unconfirmed,
 }

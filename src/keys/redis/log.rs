@@ -50,6 +50,9 @@ struct Others {
     before: BTreeSet<String>,
 }
 
+/// What a renewal is answered: in what way, the store's name, the log's last entry, entries, and who follows it.
+type Answered = (String, String, String, Vec<Entry>, Vec<String>);
+
 /// How far one process had come, and the text in which it said so.
 struct Listed {
     replica: String,
@@ -108,8 +111,7 @@ impl RedisStore {
         pipeline.arg(self.log.count.fetch_add(1, Ordering::Relaxed));
         pipeline.arg(id).arg(call).arg(asked.store.map(write_name).unwrap_or_default());
         pipeline.arg(write_name(rand::random())).arg(ENTRIES);
-        let ((word, store, last, entries, listed),): ((String, String, String, Vec<Entry>, Vec<String>),) =
-            self.log.renewals.run(&pipeline).await?;
+        let ((word, store, last, entries, listed),): (Answered,) = self.log.renewals.run(&pipeline).await?;
         let more = word == "more";
         match word.as_str() {
             "joined" => {

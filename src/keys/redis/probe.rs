@@ -128,7 +128,7 @@ impl Trial {
         let block = Block { instance: INSTANCE.to_owned(), subject, at: self.now, until: None, why: None };
         let position = &store.refuse(&block, event).await?;
         let before = follower.ask(moment);
-        store.wait_for_change(&before.position.clone().unwrap_or_default(), Duration::from_millis(1)).await?;
+        store.wait_for_change(&before.position.unwrap_or_default(), Duration::from_millis(1)).await?;
         let renewed = store.renewed(replica, term, &before).await?;
         let one = matches!(&renewed, Renewed::Follows { entries, .. } if entries.len() == 1);
         // It has not said so yet: its lease is waited for, and then it itself no more.
