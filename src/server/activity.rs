@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -26,6 +26,10 @@ pub(super) struct Traffic {
     ended: AtomicBool,
     unsent: AtomicBool,
     switched: AtomicBool,
+    stalled: AtomicBool,
+    /// How often it has stalled, so that one stall can be told from the next.
+    stalls: AtomicU32,
+    given_up: AtomicBool,
 }
 
 impl Traffic {
@@ -43,6 +47,32 @@ impl Traffic {
     /// All that was to be written has left for the system.
     pub(super) fn flushed(&self) {
         self.unsent.store(false, Ordering::Relaxed);
+    }
+
+    /// The system took what was to be written, or had no room for it.
+    pub(super) fn tried(&self, taken: bool) {
+        // Nearly always nothing has changed, and nothing is written.
+        if self.stalled.load(Ordering::Relaxed) != taken {
+            return;
+        }
+        self.stalled.store(!taken, Ordering::Relaxed);
+        if !taken {
+            self.stalls.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Which stall the connection is in.
+    fn stall(&self) -> Option<u32> {
+        self.stalled.load(Ordering::Relaxed).then(|| self.stalls.load(Ordering::Relaxed))
+    }
+
+    /// Nothing more is written; trying to ends the connection.
+    pub(super) fn give_up(&self) {
+        self.given_up.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Relaxed)
     }
 
     /// What comes from now on is another protocol.
@@ -68,6 +98,8 @@ pub(super) struct Patience {
     pub(super) idle: Duration,
     /// Without a request, before it gives back what it needs only while it has one; `None`: never.
     pub(super) doze: Option<Duration>,
+    /// With something to write and no room for it.
+    pub(super) write: Duration,
     /// With part of a request's head; `None` where frames come in between requests (HTTP/2).
     pub(super) head: Option<Duration>,
 }
@@ -83,6 +115,8 @@ pub(super) enum Due {
     Idle,
     /// A request's head has been coming in for too long.
     SlowHead,
+    /// The client has not read for too long.
+    Unread,
 }
 
 /// What of a request decides how its connection may rest or end afterwards.
@@ -104,17 +138,21 @@ pub(super) struct Activity {
     last: Cell<(Version, Framing)>,
     idle_since: Cell<Instant>,
     head_since: Cell<Option<Instant>>,
+    /// The last stall that was seen, and when.
+    stall: Cell<(u32, Instant)>,
 }
 
 impl Activity {
     pub(super) fn new(traffic: Arc<Traffic>, lines: Rc<Lines>) -> Self {
+        let now = Instant::now();
         Self {
             traffic,
             lines,
             exchanges: Cell::new(0),
             last: Cell::new((Version::HTTP_11, Framing::Bodyless)),
-            idle_since: Cell::new(Instant::now()),
+            idle_since: Cell::new(now),
             head_since: Cell::new(None),
+            stall: Cell::new((0, now)),
         }
     }
 
@@ -133,8 +171,28 @@ impl Activity {
         self.last.get().0
     }
 
+    /// Nothing more is sent.
+    pub(super) fn give_up(&self) {
+        self.traffic.give_up();
+    }
+
+    /// Until when the client must have read something; `None` where nothing waits for that.
+    fn read_by(&self, patience: &Patience) -> Option<Instant> {
+        let stall = self.traffic.stall()?;
+        let (seen, mut since) = self.stall.get();
+        if seen != stall {
+            since = Instant::now();
+            self.stall.set((stall, since));
+        }
+        Some(since + patience.write)
+    }
+
     /// Until when the present state may last; `None` while a request is being answered.
     pub(super) fn deadline(&self, patience: &Patience) -> Option<Instant> {
+        let read_by = self.read_by(patience);
+        if read_by.is_some() {
+            return read_by;
+        }
         if self.exchanges.get() > 0 {
             return None;
         }
@@ -161,6 +219,7 @@ impl Activity {
         match self.deadline(patience) {
             None => Due::Later(now + LOOK_AGAIN),
             Some(deadline) if deadline > now => Due::Later(deadline),
+            Some(_) if self.traffic.stall().is_some() => Due::Unread,
             Some(_) if self.head_since.get().is_some() => Due::SlowHead,
             Some(_) if self.idle_since.get() + patience.idle > now => Due::Doze,
             Some(_) => Due::Idle,
@@ -252,7 +311,10 @@ impl<H: Handler> Body for Tracked<H> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        self.project().body.poll_frame(cx)
+        let this = self.project();
+        let frame = this.body.poll_frame(cx);
+        this.exchange.line.note_due(matches!(frame, Poll::Ready(Some(Ok(_)))));
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
@@ -274,13 +336,32 @@ mod tests {
     const HTTP1: Patience = Patience {
         idle: Duration::from_secs(60),
         doze: Some(Duration::from_secs(2)),
+        write: Duration::from_secs(30),
         head: Some(Duration::from_secs(10)),
     };
-    const HTTP2: Patience = Patience { idle: Duration::from_secs(60), doze: None, head: None };
+    const HTTP2: Patience = Patience { doze: None, head: None, ..HTTP1 };
 
     fn activity() -> (Arc<Traffic>, Activity) {
         let traffic = Arc::new(Traffic::default());
         (Arc::clone(&traffic), Activity::new(traffic, Rc::default()))
+    }
+
+    #[test]
+    fn a_client_that_does_not_read_is_given_up_and_one_that_reads_a_little_is_not() {
+        let (traffic, activity) = activity();
+        activity.begin(Version::HTTP_11, Framing::Bodyless);
+        traffic.tried(true);
+        assert_eq!(activity.deadline(&HTTP1), None, "nothing waits for the client");
+        traffic.tried(false);
+        let first = activity.deadline(&HTTP1).expect("a deadline");
+        traffic.tried(false);
+        assert_eq!(activity.deadline(&HTTP1), Some(first), "the same stall goes on");
+        assert_eq!(activity.due(&HTTP1, first), Due::Unread);
+        traffic.tried(true);
+        traffic.tried(false);
+        assert!(activity.deadline(&HTTP1).expect("a deadline") > first, "another stall");
+        traffic.tried(true);
+        assert_eq!(activity.deadline(&HTTP1), None);
     }
 
     #[test]
