@@ -135,12 +135,7 @@ impl Metrics {
                 "Reserved header fields from clients, dropped",
             )?,
             connections: gauges(r, "connections", "Open client connections", "listener")?,
-            connections_ended: counters(
-                r,
-                "connections_ended_total",
-                "Client connections that a bound ended or did not let in",
-                &["reason"],
-            )?,
+            connections_ended: counters(r, "connections_ended_total", "Ended by a bound", &["reason"])?,
             certificate_expiry: gauges(
                 r,
                 "certificate_expiry_timestamp_seconds",

@@ -7,7 +7,6 @@ use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -19,77 +18,7 @@ use tokio::time::Instant;
 
 use crate::http::{Abort, Handler, Line, Lines, Peer};
 
-/// What the socket has seen. Shared with it by `Arc`, since an upgraded socket may leave this thread.
-#[derive(Debug, Default)]
-pub(super) struct Traffic {
-    received: AtomicBool,
-    ended: AtomicBool,
-    unsent: AtomicBool,
-    switched: AtomicBool,
-    stalled: AtomicBool,
-    /// How often it has stalled, so that one stall can be told from the next.
-    stalls: AtomicU32,
-    given_up: AtomicBool,
-}
-
-impl Traffic {
-    /// So many bytes were read; none means that the peer has sent its last.
-    pub(super) fn read(&self, length: usize) {
-        let seen = if length == 0 { &self.ended } else { &self.received };
-        seen.store(true, Ordering::Relaxed);
-    }
-
-    /// Something is to be written.
-    pub(super) fn writing(&self) {
-        self.unsent.store(true, Ordering::Relaxed);
-    }
-
-    /// All that was to be written has left for the system.
-    pub(super) fn flushed(&self) {
-        self.unsent.store(false, Ordering::Relaxed);
-    }
-
-    /// The system took what was to be written, or had no room for it.
-    pub(super) fn tried(&self, taken: bool) {
-        // Nearly always nothing has changed, and nothing is written.
-        if self.stalled.load(Ordering::Relaxed) != taken {
-            return;
-        }
-        self.stalled.store(!taken, Ordering::Relaxed);
-        if !taken {
-            self.stalls.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Which stall the connection is in.
-    fn stall(&self) -> Option<u32> {
-        self.stalled.load(Ordering::Relaxed).then(|| self.stalls.load(Ordering::Relaxed))
-    }
-
-    /// Nothing more is written; trying to ends the connection.
-    pub(super) fn give_up(&self) {
-        self.given_up.store(true, Ordering::Relaxed);
-    }
-
-    pub(super) fn is_given_up(&self) -> bool {
-        self.given_up.load(Ordering::Relaxed)
-    }
-
-    /// What comes from now on is another protocol.
-    fn switch(&self) {
-        self.switched.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether what comes is another protocol than HTTP.
-    pub(super) fn switched(&self) -> bool {
-        self.switched.load(Ordering::Relaxed)
-    }
-
-    /// Whether the peer has said that nothing more will come.
-    pub(super) fn ended(&self) -> bool {
-        self.ended.load(Ordering::Relaxed)
-    }
-}
+use super::traffic::Traffic;
 
 /// How long a connection may stay in which state.
 #[derive(Debug, Clone, Copy)]
@@ -158,7 +87,7 @@ impl Activity {
 
     /// Whether a request is being answered, or its head is coming in.
     pub(super) fn busy(&self) -> bool {
-        self.exchanges.get() > 0 || self.head_began() || self.traffic.unsent.load(Ordering::Relaxed)
+        self.exchanges.get() > 0 || self.head_began() || self.traffic.is_unsent()
     }
 
     /// Since when there has been no request.
@@ -196,7 +125,7 @@ impl Activity {
         if self.exchanges.get() > 0 {
             return None;
         }
-        if self.traffic.unsent.load(Ordering::Relaxed) || self.lines.are_held() {
+        if self.traffic.is_unsent() || self.lines.are_held() {
             self.idle_since.set(Instant::now());
             return None;
         }
@@ -227,7 +156,7 @@ impl Activity {
     }
 
     fn head_began(&self) -> bool {
-        self.traffic.received.load(Ordering::Relaxed)
+        self.traffic.has_received()
     }
 
     fn begin(&self, version: Version, framing: Framing) {
@@ -241,7 +170,7 @@ impl Activity {
         self.exchanges.set(left);
         if left == 0 {
             self.idle_since.set(Instant::now());
-            self.traffic.received.store(false, Ordering::Relaxed);
+            self.traffic.begin_anew();
         }
     }
 }

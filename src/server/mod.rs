@@ -28,6 +28,7 @@ pub mod proxy;
 mod running;
 mod socket;
 mod tls;
+mod traffic;
 mod worker;
 
 pub use certificates::{CertificateError, Certificates, Standing, Validity};

@@ -12,9 +12,9 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
-use super::activity::Traffic;
 use super::gate::Permit;
 use super::guard::{Fault, Guard, Part};
+use super::traffic::Traffic;
 
 /// What carries bytes: TCP, or TLS over it.
 pub(super) trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
