@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: help test lint bench large faults model express release tools
+.PHONY: help test lint bench large soak faults model express release tools
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -22,6 +22,9 @@ bench: ## Time what a known credential costs
 
 large: tools ## Time lists, searches and revocations among 100,000 keys, on both stores
 	cargo test --test store large -- --ignored --nocapture --test-threads 1
+
+soak: tools ## Tell what connections, large bodies and streams cost; best with nothing else running
+	ulimit -n 20000 && cargo test --test gateway soak -- --include-ignored --nocapture --test-threads 1
 
 faults: tools ## Break network, Redis and gateways in every way, and look for keys that outlive their revocation
 	@ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || { $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends faketime; }

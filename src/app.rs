@@ -244,14 +244,18 @@ impl Signals {
 fn admin_listener(settings: &crate::api::Settings) -> server::Settings {
     server::Settings {
         workers: 1,
-        listeners: vec![server::ListenerSettings { address: settings.address, tls: None }],
+        listeners: vec![server::ListenerSettings { address: settings.address, tls: None, proxies: None }],
         timeouts: server::Timeouts {
             handshake: Duration::from_secs(5),
             header: Duration::from_secs(5),
             idle: Duration::from_secs(60),
+            write: Duration::from_secs(60),
+            lifetime: None,
             drain: Duration::from_secs(1),
         },
         max_connections: 64,
+        max_connections_per_address: 64,
+        exempt: server::Addresses::none(),
         max_header_bytes: 16 * 1024,
         max_headers: 64,
         max_concurrent_streams: 16,

@@ -114,6 +114,7 @@ pub(super) fn blame(error: &ForwardError, upstream: &Upstream) -> Stop {
     let refusal = match error {
         ForwardError::Client(_) => return Stop::BrokenOff,
         ForwardError::ContentTooLarge => return Stop::Refused(Refusal::ContentTooLarge),
+        ForwardError::ContentTooSlow => return Stop::Refused(Refusal::ContentTooSlow),
         ForwardError::Malformed(_) => {
             return Stop::Refused(Refusal::Ambiguous("The request content is not well-formed"));
         }

@@ -27,7 +27,7 @@ mod upgrade;
 
 use std::sync::Arc;
 
-use crate::http::Cors;
+use crate::http::{Cors, Floor};
 use crate::keys::{Issuer, Network};
 use crate::{auth, upstream};
 
@@ -46,6 +46,10 @@ pub struct Settings {
     pub trusted_proxies: Vec<Network>,
     /// The most content that a request may have.
     pub max_body_bytes: u64,
+    /// The least that a client must send of it; `None`: any pace will do.
+    pub body_floor: Option<Floor>,
+    /// The longest request target.
+    pub max_target_bytes: usize,
     /// The protocols that clients may switch to, in lower case.
     pub upgrades: Vec<String>,
     /// Whether exchanges under way end with their credential.

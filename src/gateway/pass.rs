@@ -98,6 +98,7 @@ impl Gateway {
         note.edit(|record| record.instance = Some(Arc::clone(&way.instance.name)));
         target::carriable(&request)?;
         let target = target::take(&mut request, arrival.origin.scheme)?;
+        target::within(&target, view.plan.max_target_bytes)?;
         let route = classify(request.method(), target.path())?;
         let counts = is_endpoint(target.path());
         if counts {
@@ -105,8 +106,9 @@ impl Gateway {
         }
         if let Some(wish) = own_keys::wish(&route, way.instance) {
             upgrade.map_or(Ok(()), |upgrade| upgrade.may_be_ignored())?;
-            let max_body_bytes = view.plan.max_body_bytes;
-            let visit = own_keys::Visit { wish, route, target, authority, max_body_bytes };
+            let (max_body_bytes, floor) = (view.plan.max_body_bytes, view.plan.body_floor);
+            let patience = floor.map(|floor| floor.patience);
+            let visit = own_keys::Visit { wish, route, target, authority, max_body_bytes, patience };
             return self.grant(&way, request, visit, (arrival, note)).await;
         }
         let switches = upgrade.is_some();
@@ -117,7 +119,7 @@ impl Gateway {
             arrival.standing.within_key_limit(way.limits, identity, note).await?;
         }
         target::empty_where_said(&mut request, way.upstream.settings().response_timeout).await?;
-        let mut request = limited(request, view.plan.max_body_bytes, note)?;
+        let mut request = limited(request, &view.plan, note)?;
         *request.uri_mut() = Uri::from(target);
         let ours = Stamp { identity: identity.as_ref(), origin: arrival.origin, authority, id: arrival.id };
         let forged = stamp(&mut request, ours);
@@ -342,13 +344,13 @@ async fn adopt_key(way: &Way<'_>, text: &[u8]) -> Result<crate::keys::Adoption, 
 /// Refuses content that says itself that it is too long, and counts the rest as it comes.
 fn limited(
     request: Request<Incoming>,
-    max_bytes: u64,
+    plan: &Plan,
     note: &mut Note,
 ) -> Result<Request<RequestBody>, Refusal> {
-    if request.body().size_hint().lower() > max_bytes {
+    if request.body().size_hint().lower() > plan.max_body_bytes {
         return Err(Refusal::ContentTooLarge);
     }
-    let request = RequestBody::limited(request, max_bytes);
+    let request = RequestBody::limited(request, plan.max_body_bytes, plan.body_floor);
     note.count_request(request.body().progress());
     Ok(request)
 }
@@ -358,7 +360,8 @@ fn refuse(refusal: Refusal, version: Version, view: &View, note: &Note) -> Answe
     let instance = note.instance();
     let chosen = view.plan.instances().iter().find(|one| Some(&one.name) == instance);
     let mut response = reply(refusal, chosen.and_then(|one| one.cors.as_ref()));
-    let closes = matches!(refusal, Refusal::Ambiguous(_) | Refusal::MethodNotAllowed);
+    let closes =
+        matches!(refusal, Refusal::Ambiguous(_) | Refusal::MethodNotAllowed | Refusal::ContentTooSlow);
     if closes && version < Version::HTTP_2 {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }

@@ -9,7 +9,7 @@ use super::agent::Agent;
 use super::stand_in::StandIns;
 use super::{InstanceSettings, Settings};
 use crate::auth::{LimitState, Limits, Minter, Verifier};
-use crate::http::Cors;
+use crate::http::{Cors, Floor};
 use crate::keys::{Issuer, KeyHash, Keyring, Keys, Network};
 use crate::upstream;
 
@@ -20,6 +20,8 @@ pub struct Plan {
     for_every_host: Option<usize>,
     pub(super) trusted_proxies: Vec<Network>,
     pub(super) max_body_bytes: u64,
+    pub(super) body_floor: Option<Floor>,
+    pub(super) max_target_bytes: usize,
     pub(super) cut_live_exchanges: bool,
     pub(super) upgrades: Vec<String>,
     pub(super) limits: Limits,
@@ -56,6 +58,8 @@ impl Plan {
             for_every_host: None,
             trusted_proxies: settings.trusted_proxies.clone(),
             max_body_bytes: settings.max_body_bytes,
+            body_floor: settings.body_floor,
+            max_target_bytes: settings.max_target_bytes,
             cut_live_exchanges: settings.cut_live_exchanges,
             upgrades: settings.upgrades.clone(),
             limits: Limits::new(settings.limits, Arc::clone(counted)).counted_in(keyring.ledger().clone()),

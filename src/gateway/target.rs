@@ -46,6 +46,11 @@ pub(super) fn take<B>(request: &mut Request<B>, scheme: Scheme) -> Result<PathAn
     Ok(target)
 }
 
+/// Refuses what is longer than it may be.
+pub(super) fn within(target: &PathAndQuery, max_bytes: usize) -> Result<(), Refusal> {
+    if target.as_str().len() > max_bytes { Err(Refusal::TargetTooLong) } else { Ok(()) }
+}
+
 /// Refuses fields of HTTP/2 that HTTP/1.1 cannot carry: values with white space around them (RFC 9113 §8.2.1)
 /// and more than one length (RFC 9110 §8.6) would mean one thing here and another behind.
 pub(super) fn carriable<B>(request: &Request<B>) -> Result<(), Refusal> {

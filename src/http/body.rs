@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use hyper::{Request, Version};
 
 use super::header;
+use super::pace::{Floor, Pace};
 
 /// A response body: made here, or streamed from somewhere else.
 #[derive(Debug)]
@@ -63,11 +64,12 @@ where
     }
 }
 
-/// The body of a request on its way to an instance: counted, and ended with an error past the limit.
+/// The body of a request on its way to an instance: counted, and ended with an error past a limit.
 #[derive(Debug)]
 pub struct RequestBody {
     content: Content,
     remaining: u64,
+    pace: Option<Pace>,
     progress: Rc<Progress>,
 }
 
@@ -120,6 +122,9 @@ pub enum RequestBodyError {
     /// More bytes came than the limit allows.
     #[error(transparent)]
     Limit(#[from] BodyLimitExceeded),
+    /// The client sends more slowly than the limit allows.
+    #[error("request content comes too slowly")]
+    TooSlow,
     /// The client stopped sending, or sent what is not HTTP.
     #[error("the client's request body could not be read")]
     Client(#[source] hyper::Error),
@@ -146,21 +151,23 @@ impl RequestBodyError {
 pub struct BodyLimitExceeded;
 
 impl RequestBody {
-    /// Takes a client's request body; more than `max_bytes` of content is an error.
+    /// Takes a client's request body; more than `max_bytes` of content is an error, and so is content that comes
+    /// more slowly than that.
     #[must_use]
-    pub fn limited(request: Request<Incoming>, max_bytes: u64) -> Request<Self> {
+    pub fn limited(request: Request<Incoming>, max_bytes: u64, floor: Option<Floor>) -> Request<Self> {
         let of = if request.version() == Version::HTTP_2 { Content::Multiplexed } else { Content::Streamed };
         request.map(|body| {
             let progress = Rc::<Progress>::default();
             progress.whole.set(body.is_end_stream());
-            Self { content: of(body), remaining: max_bytes, progress }
+            Self { content: of(body), remaining: max_bytes, pace: floor.map(Pace::new), progress }
         })
     }
 
     /// Content that the gateway itself sends.
     #[must_use]
     pub fn own(content: Bytes) -> Self {
-        Self { remaining: content.len() as u64, content: Content::Own(content), progress: Rc::default() }
+        let (remaining, progress) = (content.len() as u64, Rc::default());
+        Self { content: Content::Own(content), remaining, pace: None, progress }
     }
 
     fn without_forbidden_trailers(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
@@ -189,11 +196,12 @@ impl HttpBody for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
         let this = self.get_mut();
+        let pace = &mut this.pace;
         let frame = match &mut this.content {
             Content::Own(bytes) if bytes.is_empty() => None,
             Content::Own(bytes) => Some(Frame::data(std::mem::take(bytes))),
-            Content::Streamed(incoming) => ready!(received(incoming, cx))?,
-            Content::Multiplexed(incoming) => match ready!(received(incoming, cx))? {
+            Content::Streamed(incoming) => ready!(received(incoming, pace, cx))?,
+            Content::Multiplexed(incoming) => match ready!(received(incoming, pace, cx))? {
                 // hyper takes a reset with NO_ERROR for an end, but it is none (RFC 9113 §8.1).
                 None if !incoming.is_end_stream() => {
                     return Poll::Ready(Some(Err(RequestBodyError::GivenUp)));
@@ -235,12 +243,19 @@ impl HttpBody for RequestBody {
     }
 }
 
-/// What comes next from a client.
+/// What comes next from a client, if it comes in time.
 fn received(
     incoming: &mut Incoming,
+    pace: &mut Option<Pace>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<Option<Frame<Bytes>>, RequestBodyError>> {
-    let frame = ready!(Pin::new(incoming).poll_frame(cx));
+    let Poll::Ready(frame) = Pin::new(incoming).poll_frame(cx) else {
+        let over = pace.as_mut().is_some_and(|pace| pace.is_over(cx));
+        return if over { Poll::Ready(Err(RequestBodyError::TooSlow)) } else { Poll::Pending };
+    };
+    if let (Some(pace), Some(Ok(frame))) = (pace, &frame) {
+        pace.came(frame.data_ref().map_or(0, Bytes::len));
+    }
     Poll::Ready(frame.transpose().map_err(RequestBodyError::Client))
 }
 

@@ -24,6 +24,10 @@ struct Places {
 struct Place {
     holders: usize,
     is_cut: bool,
+    /// The client has not taken the last part of the body that was given out.
+    due: bool,
+    /// Parts were given out since that was last asked.
+    moved: bool,
     driver: Option<Waker>,
 }
 
@@ -85,6 +89,25 @@ impl Line {
     /// Whether it is cut; for whoever is woken anyway.
     pub fn was_cut(&self) -> bool {
         self.with(|place| place.is_cut).unwrap_or_default()
+    }
+
+    /// A part of the body was given out, and the next is not asked for before the client has room for it; or the
+    /// next was asked for, and is not there yet.
+    pub fn note_due(&self, due: bool) {
+        self.with(|place| {
+            place.due = due;
+            place.moved |= due;
+        });
+    }
+
+    /// Whether the exchange waits for the client to take what it has.
+    pub fn is_due(&self) -> bool {
+        self.with(|place| place.due).unwrap_or_default()
+    }
+
+    /// Whether the client has taken anything since this was last asked.
+    pub fn has_moved(&self) -> bool {
+        self.with(|place| std::mem::take(&mut place.moved)).unwrap_or_default()
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Place) -> T) -> Option<T> {

@@ -7,9 +7,11 @@ mod body;
 mod handler;
 pub mod header;
 mod line;
+mod pace;
 mod reply;
 
 pub use body::{Body, BodyLimitExceeded, Progress, RequestBody, RequestBodyError};
 pub use handler::{Abort, Handler, Peer, Protocol, TlsSession};
 pub use line::{Line, Lines};
+pub use pace::Floor;
 pub use reply::{Cors, Refusal, reply, whole_seconds};

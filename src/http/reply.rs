@@ -55,6 +55,10 @@ pub enum Refusal {
     Misdirected,
     /// The content is longer than the configured limit.
     ContentTooLarge,
+    /// The content came too slowly.
+    ContentTooSlow,
+    /// The request target is longer than the configured limit.
+    TargetTooLong,
     /// A limit was reached.
     RateLimited {
         /// When to try again; told in whole seconds, rounded up, at least one.
@@ -128,6 +132,8 @@ impl Refusal {
             Self::MethodNotAllowed => (405, "METHOD_NOT_ALLOWED", "This method is not supported"),
             Self::Misdirected => (421, "MISDIRECTED_REQUEST", "No instance is configured for this host"),
             Self::ContentTooLarge => (413, "PAYLOAD_TOO_LARGE", "The request is too large"),
+            Self::ContentTooSlow => (408, "REQUEST_TIMEOUT", "The request was sent too slowly"),
+            Self::TargetTooLong => (414, "URI_TOO_LONG", "The request address is too long"),
             Self::RateLimited { .. } => (429, "RATE_LIMITED", "Too many requests, please try again later"),
             Self::StoreUnavailable => (503, "STORE_UNAVAILABLE", UNCHECKED),
             Self::UpstreamUnavailable => (502, "UPSTREAM_UNAVAILABLE", UNREACHABLE),

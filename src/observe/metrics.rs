@@ -66,6 +66,10 @@ pub struct Metrics {
     pub forged_headers: IntCounter,
     /// `connections{listener}`: open client connections.
     pub connections: IntGaugeVec,
+    /// `connections_ended_total{reason}`: ended or not let in by a bound: as many were open as may be, in all
+    /// (`full`) or from one `address`; the `proxy` header, the TLS `handshake` or a request's `head` took too long
+    /// or was wrong; the client left what waited for it `unread`; its `age`.
+    pub connections_ended: IntCounterVec,
     /// `certificate_expiry_timestamp_seconds{listener}`: Unix time.
     pub certificate_expiry: IntGaugeVec,
     /// `throttled_total{reason}`: how often each limit was felt. `address`, `key`: the limits of requests;
@@ -131,6 +135,7 @@ impl Metrics {
                 "Reserved header fields from clients, dropped",
             )?,
             connections: gauges(r, "connections", "Open client connections", "listener")?,
+            connections_ended: counters(r, "connections_ended_total", "Ended by a bound", &["reason"])?,
             certificate_expiry: gauges(
                 r,
                 "certificate_expiry_timestamp_seconds",
@@ -247,6 +252,7 @@ mod tests {
             &metrics.key_cache,
             &metrics.throttled,
             &metrics.exchanges_cut,
+            &metrics.connections_ended,
             &metrics.store.failures,
         ];
         for vec in counters {

@@ -7,7 +7,6 @@ use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -19,47 +18,7 @@ use tokio::time::Instant;
 
 use crate::http::{Abort, Handler, Line, Lines, Peer};
 
-/// What the socket has seen. Shared with it by `Arc`, since an upgraded socket may leave this thread.
-#[derive(Debug, Default)]
-pub(super) struct Traffic {
-    received: AtomicBool,
-    ended: AtomicBool,
-    unsent: AtomicBool,
-    switched: AtomicBool,
-}
-
-impl Traffic {
-    /// So many bytes were read; none means that the peer has sent its last.
-    pub(super) fn read(&self, length: usize) {
-        let seen = if length == 0 { &self.ended } else { &self.received };
-        seen.store(true, Ordering::Relaxed);
-    }
-
-    /// Something is to be written.
-    pub(super) fn writing(&self) {
-        self.unsent.store(true, Ordering::Relaxed);
-    }
-
-    /// All that was to be written has left for the system.
-    pub(super) fn flushed(&self) {
-        self.unsent.store(false, Ordering::Relaxed);
-    }
-
-    /// What comes from now on is another protocol.
-    fn switch(&self) {
-        self.switched.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether what comes is another protocol than HTTP.
-    pub(super) fn switched(&self) -> bool {
-        self.switched.load(Ordering::Relaxed)
-    }
-
-    /// Whether the peer has said that nothing more will come.
-    pub(super) fn ended(&self) -> bool {
-        self.ended.load(Ordering::Relaxed)
-    }
-}
+use super::traffic::Traffic;
 
 /// How long a connection may stay in which state.
 #[derive(Debug, Clone, Copy)]
@@ -68,6 +27,8 @@ pub(super) struct Patience {
     pub(super) idle: Duration,
     /// Without a request, before it gives back what it needs only while it has one; `None`: never.
     pub(super) doze: Option<Duration>,
+    /// With something to write and no room for it.
+    pub(super) write: Duration,
     /// With part of a request's head; `None` where frames come in between requests (HTTP/2).
     pub(super) head: Option<Duration>,
 }
@@ -83,6 +44,8 @@ pub(super) enum Due {
     Idle,
     /// A request's head has been coming in for too long.
     SlowHead,
+    /// The client has not read for too long.
+    Unread,
 }
 
 /// What of a request decides how its connection may rest or end afterwards.
@@ -104,23 +67,27 @@ pub(super) struct Activity {
     last: Cell<(Version, Framing)>,
     idle_since: Cell<Instant>,
     head_since: Cell<Option<Instant>>,
+    /// The last stall that was seen, and when.
+    stall: Cell<(u32, Instant)>,
 }
 
 impl Activity {
     pub(super) fn new(traffic: Arc<Traffic>, lines: Rc<Lines>) -> Self {
+        let now = Instant::now();
         Self {
             traffic,
             lines,
             exchanges: Cell::new(0),
             last: Cell::new((Version::HTTP_11, Framing::Bodyless)),
-            idle_since: Cell::new(Instant::now()),
+            idle_since: Cell::new(now),
             head_since: Cell::new(None),
+            stall: Cell::new((0, now)),
         }
     }
 
     /// Whether a request is being answered, or its head is coming in.
     pub(super) fn busy(&self) -> bool {
-        self.exchanges.get() > 0 || self.head_began() || self.traffic.unsent.load(Ordering::Relaxed)
+        self.exchanges.get() > 0 || self.head_began() || self.traffic.is_unsent()
     }
 
     /// Since when there has been no request.
@@ -133,12 +100,32 @@ impl Activity {
         self.last.get().0
     }
 
+    /// Nothing more is sent.
+    pub(super) fn give_up(&self) {
+        self.traffic.give_up();
+    }
+
+    /// Until when the client must have read something; `None` where nothing waits for that.
+    fn read_by(&self, patience: &Patience) -> Option<Instant> {
+        let stall = self.traffic.stall()?;
+        let (seen, mut since) = self.stall.get();
+        if seen != stall {
+            since = Instant::now();
+            self.stall.set((stall, since));
+        }
+        Some(since + patience.write)
+    }
+
     /// Until when the present state may last; `None` while a request is being answered.
     pub(super) fn deadline(&self, patience: &Patience) -> Option<Instant> {
+        let read_by = self.read_by(patience);
+        if read_by.is_some() {
+            return read_by;
+        }
         if self.exchanges.get() > 0 {
             return None;
         }
-        if self.traffic.unsent.load(Ordering::Relaxed) || self.lines.are_held() {
+        if self.traffic.is_unsent() || self.lines.are_held() {
             self.idle_since.set(Instant::now());
             return None;
         }
@@ -161,6 +148,7 @@ impl Activity {
         match self.deadline(patience) {
             None => Due::Later(now + LOOK_AGAIN),
             Some(deadline) if deadline > now => Due::Later(deadline),
+            Some(_) if self.traffic.stall().is_some() => Due::Unread,
             Some(_) if self.head_since.get().is_some() => Due::SlowHead,
             Some(_) if self.idle_since.get() + patience.idle > now => Due::Doze,
             Some(_) => Due::Idle,
@@ -168,7 +156,7 @@ impl Activity {
     }
 
     fn head_began(&self) -> bool {
-        self.traffic.received.load(Ordering::Relaxed)
+        self.traffic.has_received()
     }
 
     fn begin(&self, version: Version, framing: Framing) {
@@ -182,7 +170,7 @@ impl Activity {
         self.exchanges.set(left);
         if left == 0 {
             self.idle_since.set(Instant::now());
-            self.traffic.received.store(false, Ordering::Relaxed);
+            self.traffic.begin_anew();
         }
     }
 }
@@ -252,7 +240,10 @@ impl<H: Handler> Body for Tracked<H> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        self.project().body.poll_frame(cx)
+        let this = self.project();
+        let frame = this.body.poll_frame(cx);
+        this.exchange.line.note_due(matches!(frame, Poll::Ready(Some(Ok(_)))));
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
@@ -274,13 +265,32 @@ mod tests {
     const HTTP1: Patience = Patience {
         idle: Duration::from_secs(60),
         doze: Some(Duration::from_secs(2)),
+        write: Duration::from_secs(30),
         head: Some(Duration::from_secs(10)),
     };
-    const HTTP2: Patience = Patience { idle: Duration::from_secs(60), doze: None, head: None };
+    const HTTP2: Patience = Patience { doze: None, head: None, ..HTTP1 };
 
     fn activity() -> (Arc<Traffic>, Activity) {
         let traffic = Arc::new(Traffic::default());
         (Arc::clone(&traffic), Activity::new(traffic, Rc::default()))
+    }
+
+    #[test]
+    fn a_client_that_does_not_read_is_given_up_and_one_that_reads_a_little_is_not() {
+        let (traffic, activity) = activity();
+        activity.begin(Version::HTTP_11, Framing::Bodyless);
+        traffic.tried(true);
+        assert_eq!(activity.deadline(&HTTP1), None, "nothing waits for the client");
+        traffic.tried(false);
+        let first = activity.deadline(&HTTP1).expect("a deadline");
+        traffic.tried(false);
+        assert_eq!(activity.deadline(&HTTP1), Some(first), "the same stall goes on");
+        assert_eq!(activity.due(&HTTP1, first), Due::Unread);
+        traffic.tried(true);
+        traffic.tried(false);
+        assert!(activity.deadline(&HTTP1).expect("a deadline") > first, "another stall");
+        traffic.tried(true);
+        assert_eq!(activity.deadline(&HTTP1), None);
     }
 
     #[test]

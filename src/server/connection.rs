@@ -1,35 +1,56 @@
-//! One connection from its acceptance: TLS handshake, choice of the protocol, [`Peer`].
+//! One connection from its acceptance: PROXY header, TLS handshake, choice of the protocol, [`Peer`].
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
 use hyper::server::conn::{http1 as hyper1, http2 as hyper2};
 use tokio::net::TcpStream;
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::http::{Handler, Peer, Protocol, TlsSession};
 
-use super::drain::{Permit, Seat};
+use super::drain::Seat;
+use super::ended::Ended;
+use super::gate::Permit;
 use super::guard::Guard;
 use super::http2::LocalExecutor;
 use super::socket::Socket;
-use super::{Timeouts, http1, http2, tls};
+use super::{Addresses, Timeouts, http1, http2, proxy, tls};
 
 /// What the connections of one listener of one worker have in common.
 pub(super) struct Door<H> {
     pub(super) handler: Rc<H>,
     pub(super) local: SocketAddr,
     pub(super) tls: Option<TlsAcceptor>,
+    pub(super) proxies: Option<Addresses>,
     pub(super) timeouts: Timeouts,
+    pub(super) ended: Ended,
     pub(super) max_header_bytes: usize,
     pub(super) http1: hyper1::Builder,
     pub(super) http2: hyper2::Builder<LocalExecutor>,
     pub(super) executor: LocalExecutor,
+}
+
+impl<H> Door<H> {
+    /// Whether a connection from there may go on, as far as it is known whose it is.
+    pub(super) fn admit(&self, permit: Permit, peer: IpAddr) -> Option<Permit> {
+        match &self.proxies {
+            None => permit.of(peer).inspect_err(|_| self.ended.address.inc()).ok(),
+            Some(proxies) if proxies.have(peer) => Some(permit),
+            Some(_) => {
+                tracing::debug!(%peer, listener = %self.local, "not one of the proxies, connection closed");
+                self.ended.proxy.inc();
+                None
+            }
+        }
+    }
 }
 
 /// Serves one connection to its end.
@@ -42,6 +63,13 @@ pub(super) async fn serve<H: Handler>(
     permit: Permit,
     mut seat: Seat,
 ) {
+    let mut arrived = Some((stream, address, permit));
+    if door.proxies.is_some()
+        && let Some(by_proxy) = arrived.take()
+    {
+        arrived = Box::pin(introduced(&door, by_proxy, &mut seat)).await;
+    }
+    let Some((stream, address, permit)) = arrived else { return };
     let peer = |tls| Peer { address, local: door.local, tls };
     let Some(acceptor) = &door.tls else {
         let peer = peer(None);
@@ -63,6 +91,43 @@ pub(super) async fn serve<H: Handler>(
     }
 }
 
+/// A connection, where it comes from, and the right to keep it open.
+type Arrived = (TcpStream, SocketAddr, Permit);
+
+/// Has a proxy say whose connection it is; `None` when it did not, or its client has too many.
+async fn introduced<H>(door: &Door<H>, arrived: Arrived, seat: &mut Seat) -> Option<Arrived> {
+    let (mut stream, proxy, permit) = arrived;
+    let error = match in_time(door.timeouts.handshake, proxy::read(&mut stream), seat).await? {
+        Ok(Ok(None)) => return Some((stream, proxy, permit)),
+        Ok(Ok(Some(client))) => {
+            let permit = permit.of(client.ip()).inspect_err(|_| door.ended.address.inc()).ok()?;
+            return Some((stream, client, permit));
+        }
+        Ok(Err(error)) => error,
+        Err(Elapsed { .. }) => std::io::ErrorKind::TimedOut.into(),
+    };
+    // A probe that only looks whether the port is open says nothing, and is nothing to be told of.
+    tracing::debug!(%proxy, %error, "no PROXY header, connection closed");
+    door.ended.proxy.inc();
+    None
+}
+
+/// `None` when the worker drains meanwhile.
+async fn in_time<T>(
+    limit: Duration,
+    future: impl Future<Output = T>,
+    seat: &mut Seat,
+) -> Option<Result<T, Elapsed>> {
+    let mut future = pin!(timeout(limit, future));
+    poll_fn(|cx| {
+        if seat.draining(cx) {
+            return Poll::Ready(None);
+        }
+        future.as_mut().poll(cx).map(Some)
+    })
+    .await
+}
+
 /// `None` when it failed, took too long, or the worker drains.
 async fn handshake<H>(
     door: &Door<H>,
@@ -70,15 +135,7 @@ async fn handshake<H>(
     stream: TcpStream,
     seat: &mut Seat,
 ) -> Option<TlsStream<TcpStream>> {
-    let mut handshake = pin!(timeout(door.timeouts.handshake, acceptor.accept(stream)));
-    let outcome = poll_fn(|cx| {
-        if seat.draining(cx) {
-            return Poll::Ready(None);
-        }
-        handshake.as_mut().poll(cx).map(Some)
-    })
-    .await?;
-    match outcome {
+    match in_time(door.timeouts.handshake, acceptor.accept(stream), seat).await? {
         Ok(Ok(stream)) => Some(stream),
         Ok(Err(error)) => {
             tracing::debug!(%error, "TLS handshake failed");
@@ -86,6 +143,7 @@ async fn handshake<H>(
         }
         Err(_) => {
             tracing::debug!("TLS handshake took too long, connection closed");
+            door.ended.handshake.inc();
             None
         }
     }

@@ -1,15 +1,13 @@
-//! Who is connected: counted for the limit and the metric, and told when the worker drains.
+//! Who is connected to a worker: counted, and told when the worker drains.
 //!
 //! Does not close anything itself: each connection knows best how its protocol says goodbye.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Waker};
 
-use prometheus::IntGauge;
 use tokio::sync::Notify;
 
 /// What a drain came to.
@@ -29,19 +27,6 @@ impl std::ops::Add for Drained {
     }
 }
 
-/// How many connections may be open, over all workers, and how many are.
-#[derive(Debug)]
-pub(super) struct Gate {
-    open: AtomicUsize,
-    max: usize,
-}
-
-impl Gate {
-    pub(super) fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self { open: AtomicUsize::new(0), max })
-    }
-}
-
 /// How many connections one worker has open.
 #[derive(Debug, Default)]
 pub(super) struct Occupancy {
@@ -54,42 +39,20 @@ impl Occupancy {
         self.open.load(Ordering::Acquire)
     }
 
+    pub(super) fn enter(&self) {
+        self.open.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn leave(&self) {
+        if self.open.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.emptied.notify_one();
+        }
+    }
+
     /// Resolves once no connection is open.
     pub(super) async fn empty(&self) {
         while self.open() > 0 {
             self.emptied.notified().await;
-        }
-    }
-}
-
-/// The right to keep one connection open. Goes with the socket, so that an upgraded connection counts
-/// for as long as it lives.
-#[derive(Debug)]
-pub(super) struct Permit {
-    gate: Arc<Gate>,
-    worker: Arc<Occupancy>,
-    gauge: IntGauge,
-}
-
-impl Permit {
-    /// `None` when as many connections are open as may be.
-    pub(super) fn take(gate: &Arc<Gate>, worker: &Arc<Occupancy>, gauge: &IntGauge) -> Option<Self> {
-        if gate.open.fetch_add(1, Ordering::AcqRel) >= gate.max {
-            gate.open.fetch_sub(1, Ordering::AcqRel);
-            return None;
-        }
-        worker.open.fetch_add(1, Ordering::AcqRel);
-        gauge.inc();
-        Some(Self { gate: Arc::clone(gate), worker: Arc::clone(worker), gauge: gauge.clone() })
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.gauge.dec();
-        self.gate.open.fetch_sub(1, Ordering::AcqRel);
-        if self.worker.open.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.worker.emptied.notify_one();
         }
     }
 }
@@ -152,26 +115,11 @@ impl Drop for Seat {
 mod tests {
     use super::*;
 
-    #[test]
-    fn one_connection_more_than_the_limit_is_refused_until_one_ends() {
-        let gauge = IntGauge::new("connections", "test").expect("gauge");
-        let (gate, worker) = (Gate::new(2), Arc::new(Occupancy::default()));
-        let take = || Permit::take(&gate, &worker, &gauge);
-        let first = take().expect("first");
-        let _second = take().expect("second");
-        assert!(take().is_none());
-        assert_eq!((gauge.get(), worker.open()), (2, 2));
-        drop(first);
-        assert_eq!((gauge.get(), worker.open()), (1, 1));
-        assert!(take().is_some());
-    }
-
     #[tokio::test(flavor = "current_thread")]
     async fn an_empty_worker_is_seen_when_the_last_connection_ends() {
-        let gauge = IntGauge::new("connections", "test").expect("gauge");
-        let (gate, worker) = (Gate::new(2), Arc::new(Occupancy::default()));
-        let permit = Permit::take(&gate, &worker, &gauge).expect("permit");
-        let (_, ()) = tokio::join!(worker.empty(), async move { drop(permit) });
+        let worker = Occupancy::default();
+        worker.enter();
+        let (_, ()) = tokio::join!(worker.empty(), async { worker.leave() });
         assert_eq!(worker.open(), 0);
     }
 

@@ -23,6 +23,10 @@ pub(super) enum End {
     Idle,
     /// A request's head took too long.
     SlowHead,
+    /// The client has not read what waits for it.
+    Unread,
+    /// It is old enough.
+    Aged,
     /// The worker drains.
     Draining,
     /// Its line was cut.
@@ -33,6 +37,8 @@ pub(super) enum End {
 pub(super) struct Watch<'c> {
     pub(super) activity: &'c Activity,
     pub(super) patience: Patience,
+    /// When it is old enough to be told so.
+    pub(super) until: Option<Instant>,
     /// The line that the whole connection hangs by, where there is one.
     pub(super) line: Option<&'c Line>,
 }
@@ -49,8 +55,10 @@ pub(super) async fn drive<C>(connection: &mut C, seat: &mut Seat, watch: Watch<'
 where
     C: Future<Output = hyper::Result<()>> + Unpin,
 {
-    let Watch { activity, patience, .. } = watch;
-    let mut timer = pin!(sleep_until(activity.idle_since() + patience.doze.unwrap_or(patience.idle)));
+    let Watch { activity, patience, until, .. } = watch;
+    let by_then = |at: Instant| until.map_or(at, |until| at.min(until));
+    let first_look = activity.idle_since() + patience.doze.unwrap_or(patience.idle);
+    let mut timer = pin!(sleep_until(by_then(first_look)));
     poll_fn(|cx| {
         if watch.is_cut(cx) {
             return Poll::Ready(End::Cut);
@@ -72,11 +80,14 @@ where
             timer.as_mut().reset(deadline);
         }
         while timer.as_mut().poll(cx).is_ready() {
-            match activity.due(&patience, Instant::now()) {
-                Due::Later(at) => timer.as_mut().reset(at),
+            let now = Instant::now();
+            match activity.due(&patience, now) {
+                Due::Later(_) if until.is_some_and(|until| until <= now) => return Poll::Ready(End::Aged),
+                Due::Later(at) => timer.as_mut().reset(by_then(at)),
                 Due::Doze => return Poll::Ready(End::Doze),
                 Due::Idle => return Poll::Ready(End::Idle),
                 Due::SlowHead => return Poll::Ready(End::SlowHead),
+                Due::Unread => return Poll::Ready(End::Unread),
             }
         }
         Poll::Pending

@@ -14,16 +14,16 @@ use hyper::server::conn::http1::{Builder, UpgradeableConnection};
 use hyper::service::{HttpService, service_fn};
 use hyper::{Request, body::Incoming};
 use hyper_util::rt::TokioIo;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::http::{Handler, Lines, Peer};
 
-use super::Settings;
 use super::activity::{Activity, Exchange, Patience, Shared};
 use super::connection::Door;
 use super::drain::Seat;
 use super::drive::{Cut, End, Watch, drive, drive_to_its_end};
 use super::socket::{Socket, Transport};
+use super::{Settings, Timeouts};
 
 /// hyper's settings for HTTP/1.1.
 pub(super) fn builder(settings: &Settings) -> Builder {
@@ -50,10 +50,12 @@ pub(super) async fn serve<H: Handler, T: Transport>(
     mut seat: Seat,
 ) {
     let shared = Shared::new(&door.handler, peer, socket.traffic(), &Rc::default());
+    let until = door.timeouts.end_of_life();
     let mut awake = Some(socket);
     while let Some(socket) = awake.take() {
-        if let Some(quiet) = answer_requests(&door, &shared, socket, &mut seat).await {
-            awake = doze(quiet, &shared.activity, &mut seat, door.timeouts.idle).await;
+        if let Some(quiet) = answer_requests(&door, &shared, socket, (&mut seat, until)).await {
+            let idle = shared.activity.idle_since() + door.timeouts.idle;
+            awake = doze(quiet, &mut seat, until.map_or(idle, |until| until.min(idle))).await;
         }
     }
 }
@@ -63,7 +65,7 @@ async fn answer_requests<H: Handler, T: Transport>(
     door: &Door<H>,
     shared: &Rc<Shared<H>>,
     socket: Socket<T>,
-    seat: &mut Seat,
+    (seat, mut until): (&mut Seat, Option<Instant>),
 ) -> Option<Socket<T>> {
     // One for all of its requests: they come one after the other, and what is cut ends the connection.
     let line = Rc::<Lines>::default().open();
@@ -73,15 +75,33 @@ async fn answer_requests<H: Handler, T: Transport>(
             Exchange::begin(&shared, &request, line.clone()).answer(request)
         })
     };
-    let patience =
-        Patience { idle: door.timeouts.idle, doze: Some(DOZE_AFTER), head: Some(door.timeouts.header) };
+    let Timeouts { idle, write, header, .. } = door.timeouts;
+    let patience = Patience { idle, doze: Some(DOZE_AFTER), write, head: Some(header) };
     // Boxed, so that it takes no room while the connection dozes.
     let connection = door.http1.serve_connection(TokioIo::new(socket), service).with_upgrades();
     let mut connection = Box::new(connection);
-    let watch = Watch { activity: &shared.activity, patience, line: Some(&line) };
-    match drive(&mut *connection, seat, watch).await {
+    let end = loop {
+        let watch = Watch { activity: &shared.activity, patience, until, line: Some(&line) };
+        match drive(&mut *connection, seat, watch).await {
+            End::Aged => {
+                door.ended.age.inc();
+                until = None;
+                Pin::new(&mut *connection).graceful_shutdown();
+            }
+            end => break end,
+        }
+    };
+    match end {
         End::Doze => return take_socket(*connection),
-        End::SlowHead => tracing::debug!("request head took too long, connection closed"),
+        End::SlowHead => {
+            tracing::debug!("request head took too long, connection closed");
+            door.ended.head.inc();
+        }
+        End::Unread => {
+            tracing::debug!("the client does not read, connection closed");
+            door.ended.unread.inc();
+            sever(*connection);
+        }
         End::Idle => {
             Pin::new(&mut *connection).graceful_shutdown();
             let _ = Box::pin(timeout(GOODBYE, &mut *connection)).await;
@@ -96,19 +116,14 @@ async fn answer_requests<H: Handler, T: Transport>(
                 Err(Cut) => sever(*connection),
             }
         }
-        End::Cut => sever(*connection),
+        End::Cut | End::Aged => sever(*connection),
     }
     None
 }
 
 /// Waits for the next request with nothing but the socket; `None` when the connection ended instead.
-async fn doze<T: Transport>(
-    socket: Socket<T>,
-    activity: &Activity,
-    seat: &mut Seat,
-    idle: Duration,
-) -> Option<Socket<T>> {
-    let mut timer = pin!(sleep_until(activity.idle_since() + idle));
+async fn doze<T: Transport>(socket: Socket<T>, seat: &mut Seat, until: Instant) -> Option<Socket<T>> {
+    let mut timer = pin!(sleep_until(until));
     let woken = poll_fn(|cx| {
         if socket.poll_readable(cx).is_ready() {
             return Poll::Ready(Woken::ByClient);

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::rt::Executor;
@@ -12,24 +12,26 @@ use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 use hyper::{Method, Request, body::Incoming};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::time::timeout;
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use crate::http::{Handler, Line, Lines, Peer};
 
-use super::Settings;
 use super::activity::{Exchange, Patience, Shared};
 use super::connection::Door;
 use super::drain::Seat;
 use super::drive::{End, Watch, drive};
 use super::socket::{Socket, Transport};
+use super::{Settings, Timeouts};
 
 /// Runs the streams of a connection on the worker's own thread, each until its line is cut.
 ///
 /// hyper has a stream run as soon as the service has been called for it, so the line that was handed over
 /// last is the stream's own.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct LocalExecutor {
     next: Rc<Cell<Option<Run>>>,
+    /// How long a stream waits for its client to take some of what it has.
+    write: Duration,
 }
 
 /// What is run next.
@@ -44,6 +46,10 @@ enum Run {
 }
 
 impl LocalExecutor {
+    pub(super) fn new(write: Duration) -> Self {
+        Self { next: Rc::default(), write }
+    }
+
     /// The line of the stream that is run next.
     fn hand_over(&self, method: &Method, line: &Line) {
         let line = line.clone();
@@ -55,6 +61,7 @@ impl LocalExecutor {
 impl<F: Future + 'static> Executor<F> for LocalExecutor {
     fn execute(&self, future: F) {
         let (run, next) = (self.next.take(), Rc::clone(&self.next));
+        let mut reader = Reader { silence: None, patience: self.write };
         tokio::task::spawn_local(async move {
             // Dropped unfinished, a stream is reset (RFC 9113 §5.4.2), and what it had to send thrown away.
             let mut stream = pin!(future);
@@ -67,7 +74,16 @@ impl<F: Future + 'static> Executor<F> for LocalExecutor {
                 if is_cut {
                     return Poll::Ready(());
                 }
-                let Some(Run::Connect(line)) = &run else { return stream.as_mut().poll(cx).map(drop) };
+                let line = match &run {
+                    Some(Run::Connect(line)) => line,
+                    Some(Run::Stream(line)) => {
+                        return match stream.as_mut().poll(cx) {
+                            Poll::Pending if !reader.is_gone(line, cx) => Poll::Pending,
+                            Poll::Pending | Poll::Ready(_) => Poll::Ready(()),
+                        };
+                    }
+                    Some(Run::Tunnel(_)) | None => return stream.as_mut().poll(cx).map(drop),
+                };
                 // What it has run meanwhile belongs to it.
                 next.set(Some(Run::Tunnel(line.clone())));
                 let polled = stream.as_mut().poll(cx).map(drop);
@@ -76,6 +92,38 @@ impl<F: Future + 'static> Executor<F> for LocalExecutor {
             })
             .await;
         });
+    }
+}
+
+/// Whether the client of a stream reads. Its window may be shut while its connection goes on.
+struct Reader {
+    /// Runs from when the stream was first seen to wait for its client.
+    silence: Option<Pin<Box<Sleep>>>,
+    patience: Duration,
+}
+
+impl Reader {
+    /// Whether the client has taken nothing for too long, although something waits for it.
+    fn is_gone(&mut self, line: &Line, cx: &mut Context<'_>) -> bool {
+        if self.silence.is_none() && !line.is_due() {
+            return false;
+        }
+        let silence = self.silence.get_or_insert_with(|| {
+            let _ = line.has_moved();
+            Box::pin(sleep(self.patience))
+        });
+        while silence.as_mut().poll(cx).is_ready() {
+            if !line.is_due() {
+                self.silence = None;
+                return false;
+            }
+            if !line.has_moved() {
+                tracing::debug!("the client does not read, stream reset");
+                return true;
+            }
+            silence.as_mut().reset(Instant::now() + self.patience);
+        }
+        false
     }
 }
 
@@ -116,17 +164,35 @@ pub(super) async fn serve<H: Handler, T: Transport>(
             Exchange::begin(&shared, &request, line).answer(request)
         })
     };
-    let patience = Patience { idle: door.timeouts.idle, doze: None, head: None };
+    let Timeouts { idle, write, .. } = door.timeouts;
+    let patience = Patience { idle, doze: None, write, head: None };
+    let mut until = door.timeouts.end_of_life();
     let mut connection = door.http2.serve_connection(TokioIo::new(socket), service);
-    let watch = Watch { activity: &shared.activity, patience, line: None };
-    match drive(&mut connection, &mut seat, watch).await {
+    let end = loop {
+        let watch = Watch { activity: &shared.activity, patience, until, line: None };
+        match drive(&mut connection, &mut seat, watch).await {
+            End::Aged => {
+                door.ended.age.inc();
+                until = None;
+                Pin::new(&mut connection).graceful_shutdown();
+            }
+            end => break end,
+        }
+    };
+    match end {
         End::Closed(Ok(())) => {}
         End::Closed(Err(error)) => tracing::debug!(%error, "connection ended"),
         End::Draining => {
             Pin::new(&mut connection).graceful_shutdown();
             let _ = (&mut connection).await;
         }
-        End::Idle | End::Doze | End::SlowHead | End::Cut => {
+        End::Unread => {
+            tracing::debug!("the client does not read, connection closed");
+            door.ended.unread.inc();
+            shared.activity.give_up();
+            let _ = Box::pin(timeout(GOODBYE, &mut connection)).await;
+        }
+        End::Idle | End::Doze | End::SlowHead | End::Cut | End::Aged => {
             Pin::new(&mut connection).graceful_shutdown();
             let _ = Box::pin(timeout(GOODBYE, &mut connection)).await;
         }

@@ -86,6 +86,7 @@ fn socket(address: SocketAddr, stack: Stack, sharing: Sharing) -> io::Result<Soc
         socket.set_tcp_nodelay(true)?;
         socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_AFTER))?;
         socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_FOR))?;
+        socket.set_tcp_notsent_lowat(UNSENT_BYTES)?;
         socket.listen(BACKLOG)?;
     }
     Ok(socket)
@@ -97,13 +98,16 @@ const BACKLOG: i32 = 4096;
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
 /// How long sent bytes may wait for a client that does not take them.
 const UNACKNOWLEDGED_FOR: Duration = Duration::from_secs(300);
+/// Bytes that may wait in the system beyond what the client's own window takes. With fewer of them a client that reads
+/// slowly is seen to read, and many of them cost the system little.
+const UNSENT_BYTES: u32 = 128 * 1024;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn listener(address: &str) -> ListenerSettings {
-        ListenerSettings { address: address.parse().expect("address"), tls: None }
+        ListenerSettings { address: address.parse().expect("address"), tls: None, proxies: None }
     }
 
     #[test]
@@ -161,6 +165,7 @@ mod tests {
         let accepted = Socket::from(accepted);
         assert!(accepted.tcp_nodelay().expect("option"));
         assert!(accepted.keepalive().expect("option"));
+        assert_eq!(accepted.tcp_notsent_lowat().expect("option"), UNSENT_BYTES);
         assert_eq!(accepted.tcp_user_timeout().expect("option"), Some(UNACKNOWLEDGED_FOR));
     }
 }

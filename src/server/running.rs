@@ -9,7 +9,9 @@ use tokio_rustls::TlsAcceptor;
 use crate::http::Handler;
 use crate::observe::Metrics;
 
-use super::drain::{Drained, Gate};
+use super::drain::Drained;
+use super::ended::Ended;
+use super::gate::Gate;
 use super::listen::{Bound, bind};
 use super::worker::{Entrance, Stage, Worker};
 use super::{Certificates, ServerError, Settings, tls};
@@ -47,7 +49,9 @@ where
 
     let (stage, told) = watch::channel(Stage::Serving);
     let (ready, all_ready) = mpsc::channel();
-    let gate = Gate::new(settings.max_connections);
+    let ended = Ended::new(&metrics.connections_ended);
+    let (max, per_address) = (settings.max_connections, settings.max_connections_per_address);
+    let gate = Gate::new(max, per_address, settings.exempt.clone());
     let settings = Arc::new(settings);
     let mut workers = Vec::with_capacity(count);
     for (index, entrances) in entrances.into_iter().enumerate() {
@@ -57,6 +61,7 @@ where
             settings: Arc::clone(&settings),
             entrances,
             gate: Arc::clone(&gate),
+            ended: ended.clone(),
             stage: told.clone(),
             ready: ready.clone(),
             gone,
@@ -93,7 +98,8 @@ fn entrances(
             .map(TlsAcceptor::from);
         let gauge = metrics.connections.with_label_values(&[address.to_string().as_str()]);
         for (entrances, socket) in by_worker.iter_mut().zip(sockets) {
-            entrances.push(Entrance { socket, address, tls: tls.clone(), gauge: gauge.clone() });
+            let (tls, proxies) = (tls.clone(), listener.proxies.clone());
+            entrances.push(Entrance { socket, address, tls, proxies, gauge: gauge.clone() });
         }
     }
     Ok(by_worker)

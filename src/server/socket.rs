@@ -12,9 +12,9 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
-use super::activity::Traffic;
-use super::drain::Permit;
+use super::gate::Permit;
 use super::guard::{Fault, Guard, Part};
+use super::traffic::Traffic;
 
 /// What carries bytes: TCP, or TLS over it.
 pub(super) trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
@@ -173,6 +173,17 @@ impl<T> Wire<T> {
     }
 }
 
+impl<T: Transport> Wire<T> {
+    /// Ends a connection that was given up at its next byte: what waits for its client is thrown away.
+    fn still_wanted(&self) -> io::Result<()> {
+        if !self.traffic.is_given_up() {
+            return Ok(());
+        }
+        let _ = self.io.tcp().set_zero_linger();
+        Err(io::ErrorKind::TimedOut.into())
+    }
+}
+
 impl Part {
     /// What is read where the fault was: of a head nothing more, of content that it is broken.
     fn end(self) -> io::Result<()> {
@@ -218,13 +229,18 @@ impl<T: Transport> AsyncRead for Socket<T> {
 impl<T: Transport> AsyncWrite for Socket<T> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self.get_mut().0;
+        this.still_wanted()?;
         this.traffic.writing();
-        Pin::new(&mut this.io).poll_write(cx, bytes)
+        let written = Pin::new(&mut this.io).poll_write(cx, bytes);
+        this.traffic.tried(written.is_ready());
+        written
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self.get_mut().0;
-        ready!(Pin::new(&mut this.io).poll_flush(cx))?;
+        let flushed = Pin::new(&mut this.io).poll_flush(cx);
+        this.traffic.tried(flushed.is_ready());
+        ready!(flushed)?;
         this.traffic.flushed();
         Poll::Ready(Ok(()))
     }
@@ -239,8 +255,11 @@ impl<T: Transport> AsyncWrite for Socket<T> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self.get_mut().0;
+        this.still_wanted()?;
         this.traffic.writing();
-        Pin::new(&mut this.io).poll_write_vectored(cx, slices)
+        let written = Pin::new(&mut this.io).poll_write_vectored(cx, slices);
+        this.traffic.tried(written.is_ready());
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -18,9 +18,11 @@ use crate::http::Handler;
 
 use super::accept::{Complaint, accept};
 use super::connection::{self, Door};
-use super::drain::{Drained, Gate, Occupancy, Permit, Roster};
+use super::drain::{Drained, Occupancy, Roster};
+use super::ended::Ended;
+use super::gate::{Gate, Permit};
 use super::http2::LocalExecutor;
-use super::{Settings, http1, http2};
+use super::{Addresses, Settings, http1, http2};
 
 /// What the workers are told to do. When nobody is left to tell them, they stop at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +36,7 @@ pub(super) struct Entrance {
     pub(super) socket: StdListener,
     pub(super) address: SocketAddr,
     pub(super) tls: Option<TlsAcceptor>,
+    pub(super) proxies: Option<Addresses>,
     pub(super) gauge: IntGauge,
 }
 
@@ -43,6 +46,7 @@ pub(super) struct Worker {
     pub(super) settings: Arc<Settings>,
     pub(super) entrances: Vec<Entrance>,
     pub(super) gate: Arc<Gate>,
+    pub(super) ended: Ended,
     pub(super) stage: watch::Receiver<Stage>,
     /// Told once the worker serves, or why it cannot.
     pub(super) ready: mpsc::Sender<io::Result<()>>,
@@ -62,7 +66,7 @@ impl Worker {
     }
 
     fn run<H: Handler>(self, make: impl FnOnce(usize) -> H) {
-        let Self { index, settings, entrances, gate, stage, ready, gone } = self;
+        let Self { index, settings, entrances, gate, ended, stage, ready, gone } = self;
         let runtime = match tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build_local(tokio::runtime::LocalOptions::default())
@@ -74,7 +78,7 @@ impl Worker {
             }
         };
         let drained = runtime.block_on(async {
-            let site = Site::new(&settings, make(index), gate);
+            let site = Site::new(&settings, make(index), gate, ended);
             match site.open(entrances) {
                 Ok(doors) => {
                     let _ = ready.send(Ok(()));
@@ -98,17 +102,19 @@ struct Site<'a, H> {
     settings: &'a Settings,
     handler: Rc<H>,
     gate: Arc<Gate>,
+    ended: Ended,
     occupancy: Arc<Occupancy>,
     roster: Rc<Roster>,
     full: Rc<RefCell<Complaint>>,
 }
 
 impl<'a, H: Handler> Site<'a, H> {
-    fn new(settings: &'a Settings, handler: H, gate: Arc<Gate>) -> Self {
+    fn new(settings: &'a Settings, handler: H, gate: Arc<Gate>, ended: Ended) -> Self {
         Self {
             settings,
             handler: Rc::new(handler),
             gate,
+            ended,
             occupancy: Arc::default(),
             roster: Rc::default(),
             full: Rc::default(),
@@ -120,14 +126,16 @@ impl<'a, H: Handler> Site<'a, H> {
     }
 
     fn open_one(&self, entrance: Entrance) -> io::Result<JoinHandle<()>> {
-        let Entrance { socket, address, tls, gauge } = entrance;
+        let Entrance { socket, address, tls, proxies, gauge } = entrance;
         let listener = TcpListener::from_std(socket)?;
-        let executor = LocalExecutor::default();
+        let executor = LocalExecutor::new(self.settings.timeouts.write);
         let door = Rc::new(Door {
             handler: Rc::clone(&self.handler),
             local: address,
             tls,
+            proxies,
             timeouts: self.settings.timeouts,
+            ended: self.ended.clone(),
             max_header_bytes: self.settings.max_header_bytes,
             http1: http1::builder(self.settings),
             http2: http2::builder(self.settings, executor.clone()),
@@ -137,11 +145,13 @@ impl<'a, H: Handler> Site<'a, H> {
         let (roster, full) = (Rc::clone(&self.roster), Rc::clone(&self.full));
         let each = move |stream: TcpStream, peer: SocketAddr| {
             let Some(permit) = Permit::take(&gate, &occupancy, &gauge) else {
+                door.ended.full.inc();
                 if full.borrow_mut().due(Instant::now()) {
                     tracing::warn!(listener = %address, "max_connections reached, connections are refused");
                 }
                 return;
             };
+            let Some(permit) = door.admit(permit, peer.ip()) else { return };
             let door = Rc::clone(&door);
             tokio::task::spawn_local(connection::serve(door, stream, peer, permit, roster.seat()));
         };

@@ -28,6 +28,9 @@ pub enum ForwardError {
     /// The client sent content that breaks the rules of its framing.
     #[error("the client's request content is not well-formed")]
     Malformed(#[source] hyper::Error),
+    /// The client sent its content more slowly than is allowed.
+    #[error("the request content came too slowly")]
+    ContentTooSlow,
     /// The client sent more content than is allowed.
     #[error("the request content is longer than the limit")]
     ContentTooLarge,
@@ -47,6 +50,7 @@ impl ForwardError {
         while let Some(cause) = source {
             match cause.downcast_ref::<RequestBodyError>() {
                 Some(RequestBodyError::Limit(_)) => return Self::ContentTooLarge,
+                Some(RequestBodyError::TooSlow) => return Self::ContentTooSlow,
                 Some(cause @ RequestBodyError::Client(_)) if cause.is_malformed() => {
                     return Self::Malformed(error);
                 }

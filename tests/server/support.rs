@@ -12,7 +12,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use openbin_gateway::http::{Abort, Handler, Line, Peer};
 use openbin_gateway::observe::Metrics;
 use openbin_gateway::server::{
-    Certificates, ListenerSettings, Running, ServerError, Settings, Timeouts, start,
+    Addresses, Certificates, ListenerSettings, Running, ServerError, Settings, Timeouts, start,
 };
 use rustls::pki_types::ServerName;
 use rustls::sign::CertifiedKey;
@@ -24,6 +24,9 @@ use tokio_rustls::client::TlsStream;
 
 /// Longer than anything here should ever take.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// More than all buffers between two sockets.
+pub const HUGE: usize = 24 << 20;
 
 /// Holds requests to `/wait` until the test lets them go.
 #[derive(Debug)]
@@ -56,6 +59,8 @@ impl Handler for Probe {
             "/echo" => {
                 own(request.into_body().collect().await.map_err(|_| Abort)?.to_bytes().len().to_string())
             }
+            "/peer" => own(peer.address.to_string()),
+            "/huge" => Ok(Response::new(Full::from(vec![b'x'; HUGE]))),
             "/big" => own("x".repeat(1024 * 1024)),
             "/refuse" => {
                 let mut response = Response::new(Full::from("too large"));
@@ -93,9 +98,18 @@ pub struct Server {
 pub fn settings(tls: Option<Certificates>) -> Settings {
     Settings {
         workers: 1,
-        listeners: vec![ListenerSettings { address: ([127, 0, 0, 1], 0).into(), tls }],
-        timeouts: Timeouts { handshake: PATIENCE, header: PATIENCE, idle: PATIENCE * 3, drain: PATIENCE },
+        listeners: vec![ListenerSettings { address: ([127, 0, 0, 1], 0).into(), tls, proxies: None }],
+        timeouts: Timeouts {
+            handshake: PATIENCE,
+            header: PATIENCE,
+            idle: PATIENCE * 3,
+            write: PATIENCE * 3,
+            lifetime: None,
+            drain: PATIENCE,
+        },
         max_connections: 1000,
+        max_connections_per_address: 1000,
+        exempt: Addresses::none(),
         max_header_bytes: 64 * 1024,
         max_headers: 100,
         max_concurrent_streams: 100,
@@ -132,7 +146,15 @@ impl Server {
 
     /// Waits until the metrics say that so many connections are open.
     pub async fn has_connections(&self, count: usize) {
-        let line = format!("openbin_gateway_connections{{listener=\"{}\"}} {count}\n", self.address);
+        self.says(format!("openbin_gateway_connections{{listener=\"{}\"}} {count}\n", self.address)).await;
+    }
+
+    /// Waits until the metrics say that so many connections were ended by a bound.
+    pub async fn has_ended(&self, reason: &str, count: usize) {
+        self.says(format!("openbin_gateway_connections_ended_total{{reason=\"{reason}\"}} {count}\n")).await;
+    }
+
+    async fn says(&self, line: String) {
         let seen = async {
             while !self.metrics.render().expect("metrics").contains(&line) {
                 tokio::time::sleep(Duration::from_millis(5)).await;

@@ -29,6 +29,7 @@ pub type Field = (Vec<u8>, Vec<u8>);
 pub struct Frames {
     stream: TlsStream<TcpStream>,
     next: u32,
+    broken: bool,
 }
 
 /// How a stream ended.
@@ -46,15 +47,14 @@ impl Frames {
     pub async fn connect(address: SocketAddr) -> Self {
         let mut stream = tls_stream(address, "localhost", &[b"h2"]).await;
         stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.expect("the preface");
-        let mut frames = Self { stream, next: 1 };
+        let mut frames = Self { stream, next: 1, broken: false };
         frames.frame(SETTINGS, 0, 0, &[]).await;
         frames
     }
 
     /// Opens a stream with this head; `last` where nothing follows.
     pub async fn open(&mut self, fields: &[Field], last: bool) -> u32 {
-        let stream = self.next;
-        self.next += 2;
+        let stream = self.next_stream();
         self.fields(stream, fields, last).await;
         stream
     }
@@ -77,12 +77,63 @@ impl Frames {
 
     /// Sends a frame of any kind, if the other end still takes it.
     pub async fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+        self.raw(&Self::bytes(kind, flags, stream, payload)).await;
+    }
+
+    /// The bytes of a frame.
+    pub fn bytes(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
         let length = u32::try_from(payload.len()).expect("a short frame").to_be_bytes();
         let mut frame = vec![length[1], length[2], length[3], kind, flags];
         frame.extend_from_slice(&stream.to_be_bytes());
         frame.extend_from_slice(payload);
-        let _ = self.stream.write_all(&frame).await;
-        let _ = self.stream.flush().await;
+        frame
+    }
+
+    /// Sends bytes as they are, if the other end still takes them.
+    pub async fn raw(&mut self, bytes: &[u8]) {
+        let sent = async {
+            self.stream.write_all(bytes).await?;
+            self.stream.flush().await
+        };
+        let failed = sent.await.is_err();
+        self.broken |= failed;
+    }
+
+    /// Whether the other end took no more at some time.
+    pub fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    /// The number of the next stream.
+    pub fn next_stream(&mut self) -> u32 {
+        self.next += 2;
+        self.next - 2
+    }
+
+    /// A plain head.
+    pub fn head(&self, method: &str, path: &str) -> Vec<Field> {
+        [(":method", method), (":scheme", "https"), (":authority", "localhost"), (":path", path)]
+            .map(|(name, value)| (name.into(), value.into()))
+            .to_vec()
+    }
+
+    /// Fields as a header block.
+    pub fn block_of(&self, fields: &[Field]) -> Vec<u8> {
+        block(fields)
+    }
+
+    /// Reads until the connection ends, and returns the error that was said before; `None` where none was.
+    pub async fn goes_away(&mut self) -> Option<u32> {
+        while let Some((kind, flags, _, payload)) = self.read().await {
+            match kind {
+                SETTINGS if flags & ACK == 0 => self.frame(SETTINGS, ACK, 0, &[]).await,
+                GOAWAY => {
+                    return payload.get(4..8).and_then(|code| code.try_into().ok()).map(u32::from_be_bytes);
+                }
+                _ => {}
+            }
+        }
+        None
     }
 
     /// Reads until this stream ends.

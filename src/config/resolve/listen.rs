@@ -5,12 +5,14 @@ use std::path::PathBuf;
 
 use super::instances::Instance;
 use super::secret::io_text;
+use super::{addresses, network};
 use crate::config::authority::clash;
 use crate::config::certificate;
 use crate::config::flags::DEFAULT_LISTEN;
 use crate::config::read::{Field, Section};
 use crate::config::scalar::shown;
-use crate::server::{Certificates, ListenerSettings};
+use crate::keys::Network;
+use crate::server::{Addresses, Certificates, ListenerSettings};
 
 /// A listener and where it was written.
 pub(super) struct Listener<'a> {
@@ -18,11 +20,15 @@ pub(super) struct Listener<'a> {
     pub(super) settings: ListenerSettings,
 }
 
-pub(super) fn listeners<'a>(field: &Field<'a>, instances: &[Instance<'_>]) -> Vec<Listener<'a>> {
+pub(super) fn listeners<'a>(
+    field: &Field<'a>,
+    instances: &[Instance<'_>],
+    trusted_proxies: &[Network],
+) -> Vec<Listener<'a>> {
     let names = names(instances);
     let mut listeners: Vec<Listener<'a>> = Vec::new();
     for field in field.list() {
-        let Some(listener) = listener(field, &names) else { continue };
+        let Some(listener) = listener(field, &names, trusted_proxies) else { continue };
         let address = listener.settings.address;
         if let Some(first) = listeners.iter().find(|first| clash(first.settings.address, address)) {
             let what = format!("{address} is already taken by the listener on {}", first.settings.address);
@@ -53,8 +59,9 @@ fn warn_of_uncovered_hosts(instances: &[Instance<'_>], listeners: &[Listener<'_>
     }
 }
 
-fn listener<'a>(field: Field<'a>, names: &[String]) -> Option<Listener<'a>> {
+fn listener<'a>(field: Field<'a>, names: &[String], trusted_proxies: &[Network]) -> Option<Listener<'a>> {
     let section = field.section();
+    let proxies = proxies(&section.field("proxy_protocol"), trusted_proxies);
     let (at, tls) = (section.field("address"), section.field("tls"));
     let address = if at.given() {
         address(&at)
@@ -71,7 +78,35 @@ fn listener<'a>(field: Field<'a>, names: &[String]) -> Option<Listener<'a>> {
     }
     // A certificate that cannot be used was noted; what stands in for it is never served.
     let tls = certificates.flatten();
-    Some(Listener { field: at, settings: ListenerSettings { address, tls } })
+    Some(Listener { field: at, settings: ListenerSettings { address, tls, proxies } })
+}
+
+/// `true`: the trusted proxies speak the PROXY protocol here; or a list of those that do.
+fn proxies(field: &Field<'_>, trusted_proxies: &[Network]) -> Option<Addresses> {
+    let texts = field.texts();
+    match texts.as_slice() {
+        [] if field.given() => {
+            field.wrong("nobody could connect here", "name the proxies, or remove it");
+            None
+        }
+        [] | [(_, "false")] => None,
+        [(field, "true")] => {
+            if trusted_proxies.is_empty() {
+                field.wrong(
+                    "there are no trusted_proxies that could speak it",
+                    "name the proxies here or there",
+                );
+            }
+            Some(addresses(trusted_proxies))
+        }
+        texts => {
+            let named: Vec<Network> = texts.iter().filter_map(|(field, text)| network(field, text)).collect();
+            if texts.iter().any(|(_, text)| text.ends_with("/0")) {
+                field.warn("anybody can connect here in anybody's name", "name your proxies only");
+            }
+            Some(addresses(&named))
+        }
+    }
 }
 
 /// `self_signed`, or a chain and a key.
@@ -145,7 +180,7 @@ fn self_signed(field: &Field<'_>, names: &[String]) -> Option<Certificates> {
 fn default_listener<'a>(field: &Field<'a>, names: &[String]) -> Option<Listener<'a>> {
     let address = DEFAULT_LISTEN.parse().ok()?;
     let tls = Some(self_signed(field, names)?);
-    Some(Listener { field: field.clone(), settings: ListenerSettings { address, tls } })
+    Some(Listener { field: field.clone(), settings: ListenerSettings { address, tls, proxies: None } })
 }
 
 /// An IP address and a port.

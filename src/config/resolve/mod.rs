@@ -20,17 +20,17 @@ use crate::{gateway, server};
 /// Reads the whole tree. The result may be used only if the context has no problem noted afterwards.
 pub(super) fn resolve(context: &Context<'_>, root: &Node) -> Option<Config> {
     let section = Section::root(context, root);
-    let timeouts = limits::timeouts(&section.field("timeouts"));
+    let (timeouts, patience) = limits::timeouts(&section.field("timeouts"));
     let workers = workers(&section.field("workers"));
     let instances = instances::instances(&section.field("instances"));
-    let listeners = listen::listeners(&section.field("listen"), &instances);
+    let trusted_proxies = networks(&section.field("trusted_proxies"));
+    let listeners = listen::listeners(&section.field("listen"), &instances, &trusted_proxies);
     let admin = admin::admin(&section.field("admin"), &listeners);
     let keys = store::keys(&section);
-    let limits = limits::limits(&section.field("limits"), keys.as_ref());
+    let limits = limits::limits(&section.field("limits"), keys.as_ref(), patience);
     let retention = store::retention(&section);
     let observe = observe::observe(&section);
     let upgrades = upgrades(&section.field("upgrades"));
-    let trusted_proxies = networks(&section.field("trusted_proxies"));
     section.finish();
     instances::refuse_circles(&instances, &listeners, admin.as_ref().map(|admin| admin.address));
     let server = server::Settings {
@@ -38,6 +38,8 @@ pub(super) fn resolve(context: &Context<'_>, root: &Node) -> Option<Config> {
         listeners: listeners.into_iter().map(|listener| listener.settings).collect(),
         timeouts,
         max_connections: limits.max_connections,
+        max_connections_per_address: limits.max_connections_per_address,
+        exempt: exempt(&trusted_proxies),
         max_header_bytes: limits.max_header_bytes,
         max_headers: limits.max_headers,
         max_concurrent_streams: limits.max_concurrent_streams,
@@ -47,6 +49,8 @@ pub(super) fn resolve(context: &Context<'_>, root: &Node) -> Option<Config> {
         instances: instances.into_iter().filter_map(|instance| instance.settings).collect(),
         trusted_proxies,
         max_body_bytes: limits.max_body_bytes,
+        body_floor: limits.body_floor,
+        max_target_bytes: limits.max_target_bytes,
         cut_live_exchanges: limits.cut_live_exchanges,
         upgrades,
         limits: limits.rates,
@@ -65,20 +69,29 @@ fn workers(field: &Field<'_>) -> usize {
 fn networks(field: &Field<'_>) -> Vec<Network> {
     let mut networks = Vec::new();
     for (field, text) in field.texts() {
-        match text.parse::<Network>() {
-            Ok(network) => {
-                if text.ends_with("/0") {
-                    field.warn(
-                        "every client's own X-Forwarded-For will be believed",
-                        "name your proxies only",
-                    );
-                }
-                networks.push(network);
-            }
-            Err(why) => field.wrong(format!("\"{}\" is {why}", super::scalar::shown(text)), ""),
+        let Some(network) = network(&field, text) else { continue };
+        if text.ends_with("/0") {
+            field.warn("every client's own X-Forwarded-For will be believed", "name your proxies only");
         }
+        networks.push(network);
     }
     networks
+}
+
+fn network(field: &Field<'_>, text: &str) -> Option<Network> {
+    let wrong = |why| field.wrong(format!("\"{}\" is {why}", super::scalar::shown(text)), "");
+    text.parse().map_err(wrong).ok()
+}
+
+fn addresses(networks: &[Network]) -> server::Addresses {
+    let networks = networks.to_vec();
+    server::Addresses::from(move |address| networks.iter().any(|network| network.contains(address)))
+}
+
+/// Proxies open connections for many clients; on this machine nobody is a stranger, and may be a proxy, too.
+fn exempt(trusted_proxies: &[Network]) -> server::Addresses {
+    let proxies = addresses(trusted_proxies);
+    server::Addresses::from(move |address: std::net::IpAddr| address.is_loopback() || proxies.have(address))
 }
 
 /// The protocols that clients may ask for in place of HTTP.

@@ -6,7 +6,7 @@
 //! Without that question, a session that was revoked could make itself a key that lasts.
 
 use std::pin::pin;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body::Body as _;
@@ -58,6 +58,8 @@ pub(super) struct Visit {
     pub(super) target: PathAndQuery,
     pub(super) authority: Option<HeaderValue>,
     pub(super) max_body_bytes: u64,
+    /// For the content to come; `None`: any time.
+    pub(super) patience: Option<Duration>,
 }
 
 /// Whether the instance lets someone in.
@@ -100,7 +102,8 @@ impl Gateway {
             Asked { request: &request, path: visit.target.path(), route: &visit.route, switches: false };
         let identity = self.identify(way, asked, arrival, note).await;
         let most = if identity.is_ok() { MAX_JSON_BYTES } else { MOST_OF_A_STRANGER };
-        let bytes = read(request.body_mut(), most, visit.max_body_bytes, note).await?;
+        let reading = read(request.body_mut(), most, visit.max_body_bytes, note);
+        let bytes = in_time(visit.patience, reading).await?;
         let is_read = identity.is_ok() || bytes.len() <= most;
         let content = is_read.then(|| Content::read(request.headers(), &bytes)).transpose()?;
         csrf::check(request.method(), request.headers())?;
@@ -158,6 +161,16 @@ async fn ask(way: &Way<'_>, question: Request<RequestBody>, note: &mut Note) -> 
     // Only its head is wanted, and the connection, which is kept where the rest was read.
     let _ = Limited::new(list, LONGEST_LIST).collect().await;
     Ok(Said::Welcome(head.headers))
+}
+
+/// Such content is short: it all comes in the time that other content may fall behind.
+async fn in_time<T>(
+    patience: Option<Duration>,
+    reading: impl Future<Output = Result<T, Stop>>,
+) -> Result<T, Stop> {
+    let Some(patience) = patience else { return reading.await };
+    let read = tokio::time::timeout(patience, reading).await;
+    read.unwrap_or(Err(Stop::Refused(Refusal::ContentTooSlow)))
 }
 
 /// Reads content to its end, and keeps one byte more of it than `most` where it is longer.

@@ -1,0 +1,90 @@
+//! What a connection's socket has seen, as far as its timers must know.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+/// What the socket has seen. Shared with it by `Arc`, since an upgraded socket may leave this thread.
+#[derive(Debug, Default)]
+pub(super) struct Traffic {
+    received: AtomicBool,
+    ended: AtomicBool,
+    unsent: AtomicBool,
+    switched: AtomicBool,
+    stalled: AtomicBool,
+    /// How often it has stalled, so that one stall can be told from the next.
+    stalls: AtomicU32,
+    given_up: AtomicBool,
+}
+
+impl Traffic {
+    /// So many bytes were read; none means that the peer has sent its last.
+    pub(super) fn read(&self, length: usize) {
+        let seen = if length == 0 { &self.ended } else { &self.received };
+        seen.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether anything was read since the last request ended.
+    pub(super) fn has_received(&self) -> bool {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    /// A request has ended; what is read next is another's.
+    pub(super) fn begin_anew(&self) {
+        self.received.store(false, Ordering::Relaxed);
+    }
+
+    /// Something is to be written.
+    pub(super) fn writing(&self) {
+        self.unsent.store(true, Ordering::Relaxed);
+    }
+
+    /// All that was to be written has left for the system.
+    pub(super) fn flushed(&self) {
+        self.unsent.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether anything waits to be written.
+    pub(super) fn is_unsent(&self) -> bool {
+        self.unsent.load(Ordering::Relaxed)
+    }
+
+    /// The system took what was to be written, or had no room for it.
+    pub(super) fn tried(&self, taken: bool) {
+        // Nearly always nothing has changed, and nothing is written.
+        if self.stalled.load(Ordering::Relaxed) != taken {
+            return;
+        }
+        self.stalled.store(!taken, Ordering::Relaxed);
+        if !taken {
+            self.stalls.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Which stall the connection is in.
+    pub(super) fn stall(&self) -> Option<u32> {
+        self.stalled.load(Ordering::Relaxed).then(|| self.stalls.load(Ordering::Relaxed))
+    }
+
+    /// Nothing more is written; trying to ends the connection.
+    pub(super) fn give_up(&self) {
+        self.given_up.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Relaxed)
+    }
+
+    /// What comes from now on is another protocol.
+    pub(super) fn switch(&self) {
+        self.switched.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether what comes is another protocol than HTTP.
+    pub(super) fn switched(&self) -> bool {
+        self.switched.load(Ordering::Relaxed)
+    }
+
+    /// Whether the peer has said that nothing more will come.
+    pub(super) fn ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+}
