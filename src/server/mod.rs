@@ -14,6 +14,8 @@ mod connection;
 mod drain;
 mod drive;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod guard;
 mod http1;
 mod http2;
