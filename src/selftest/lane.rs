@@ -53,7 +53,8 @@ impl Lane {
     }
 
     fn bytes(&self, trial: &Trial) -> Vec<u8> {
-        let mut text = format!("{} {} HTTP/1.1\r\nHost: {}\r\n", trial.method, trial.target, self.place.authority());
+        let mut text =
+            format!("{} {} HTTP/1.1\r\nHost: {}\r\n", trial.method, trial.target, self.place.authority());
         for field in &trial.fields {
             text.push_str(&format!("{}: {}\r\n", field.name, field.value));
         }

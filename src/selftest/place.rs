@@ -48,7 +48,9 @@ impl Place {
         let host = uri.host().ok_or_else(wrong)?.trim_start_matches('[').trim_end_matches(']').to_owned();
         let (tls, port) = match uri.scheme_str() {
             Some("http") => (None, 80),
-            Some("https") => (Some(Tls { http1: config(trust, b"http/1.1")?, http2: config(trust, b"h2")? }), 443),
+            Some("https") => {
+                (Some(Tls { http1: config(trust, b"http/1.1")?, http2: config(trust, b"h2")? }), 443)
+            }
             Some(_) | None => return Err(wrong()),
         };
         Ok(Self { host, port: uri.port_u16().unwrap_or(port), tls })

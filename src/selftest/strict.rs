@@ -90,7 +90,9 @@ fn chunks(message: &mut Message, bytes: &[u8]) -> Result<Option<usize>, String> 
         if size == 0 {
             break;
         }
-        let Some(chunk) = at.checked_add(size).and_then(|end| bytes.get(at..end.checked_add(2)?)) else { return Ok(None) };
+        let Some(chunk) = at.checked_add(size).and_then(|end| bytes.get(at..end.checked_add(2)?)) else {
+            return Ok(None);
+        };
         let (data, end) = chunk.split_at(size);
         if end != b"\r\n" {
             return Err("a chunk that does not end where it says".to_owned());

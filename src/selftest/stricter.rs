@@ -37,24 +37,60 @@ impl Stricter {
 
 /// All of them.
 pub const STRICTER: &[Stricter] = &[
-    Stricter { text: "More than one `Authorization` field, and more than one `openbin-access` cookie with different \
-               values: 400.", noticed: Noticed::Decision(&["two Authorization fields", "two openbin-access cookies"], 400) },
-    Stricter { text: "An empty segment under `/api`: 400.", noticed: Noticed::Decision(&["empty segment"], 400) },
-    Stricter { text: "White space around a field's value in HTTP/2: 400.", noticed: Noticed::Decision(&["white space around a value in HTTP/2"], 400) },
-    Stricter { text: "A session token without `exp`, or with one that no clock reaches: 401.", noticed: Noticed::Decision(&["session without exp"], 401) },
-    Stricter { text: "A session token whose signature is not canonical, unpadded base64url: 401.", noticed: Noticed::Decision(&["session with a padded signature"], 401) },
-    Stricter { text: "A session token with any `crit`, or with a registered header parameter of the wrong type: 401.", noticed: Noticed::Decision(&["session with crit", "session with a wrong kid"], 401) },
-    Stricter { text: "A session token with a header parameter or a time told twice: 401.", noticed: Noticed::Decision(&[], 401) },
-    Stricter { text: "A session token with an `id` that is not a text, or not Unicode: 401.", noticed: Noticed::Decision(&["session without an id"], 401) },
-    Stricter { text: "More than one `Content-Length`, also the same; any transfer coding but `chunked`; white space \
-               behind the size of a chunk; more than one empty line before a request: 400.", noticed: Noticed::Bytes },
-    Stricter { text: "A `#` in the target of HTTP/1.1; a target in absolute form whose host is not the `Host`; a host \
-               with more than letters, digits and `-._~`: 400.", noticed: Noticed::Bytes },
-    Stricter { text: "A `#` with what follows it in `:path`, and pseudo-fields in a trailer section of HTTP/2, are \
-               dropped before the gateway sees them; neither is passed on.", noticed: Noticed::Bytes },
+    Stricter {
+        text: "More than one `Authorization` field, and more than one `openbin-access` cookie with different \
+               values: 400.",
+        noticed: Noticed::Decision(&["two Authorization fields", "two openbin-access cookies"], 400),
+    },
+    Stricter {
+        text: "An empty segment under `/api`: 400.",
+        noticed: Noticed::Decision(&["empty segment"], 400),
+    },
+    Stricter {
+        text: "White space around a field's value in HTTP/2: 400.",
+        noticed: Noticed::Decision(&["white space around a value in HTTP/2"], 400),
+    },
+    Stricter {
+        text: "A session token without `exp`, or with one that no clock reaches: 401.",
+        noticed: Noticed::Decision(&["session without exp"], 401),
+    },
+    Stricter {
+        text: "A session token whose signature is not canonical, unpadded base64url: 401.",
+        noticed: Noticed::Decision(&["session with a padded signature"], 401),
+    },
+    Stricter {
+        text: "A session token with any `crit`, or with a registered header parameter of the wrong type: 401.",
+        noticed: Noticed::Decision(&["session with crit", "session with a wrong kid"], 401),
+    },
+    Stricter {
+        text: "A session token with a header parameter or a time told twice: 401.",
+        noticed: Noticed::Decision(&[], 401),
+    },
+    Stricter {
+        text: "A session token with an `id` that is not a text, or not Unicode: 401.",
+        noticed: Noticed::Decision(&["session without an id"], 401),
+    },
+    Stricter {
+        text: "More than one `Content-Length`, also the same; any transfer coding but `chunked`; white space \
+               behind the size of a chunk; more than one empty line before a request: 400.",
+        noticed: Noticed::Bytes,
+    },
+    Stricter {
+        text: "A `#` in the target of HTTP/1.1; a target in absolute form whose host is not the `Host`; a host \
+               with more than letters, digits and `-._~`: 400.",
+        noticed: Noticed::Bytes,
+    },
+    Stricter {
+        text: "A `#` with what follows it in `:path`, and pseudo-fields in a trailer section of HTTP/2, are \
+               dropped before the gateway sees them; neither is passed on.",
+        noticed: Noticed::Bytes,
+    },
     Stricter { text: "Interim responses (103) are not passed on.", noticed: Noticed::Answer },
-    Stricter { text: "An answer whose content breaks off before its head has left ends the connection, or the stream, \
-               without a head.", noticed: Noticed::Answer },
+    Stricter {
+        text: "An answer whose content breaks off before its head has left ends the connection, or the stream, \
+               without a head.",
+        noticed: Noticed::Answer,
+    },
 ];
 
 #[cfg(test)]

@@ -22,9 +22,10 @@ const STRANGER: &str = "00000000-0000-4000-8000-000000000000";
 /// All credentials that a persona allows for. Without a secret there are no tokens with a signature of it.
 pub(super) fn all(persona: &Persona, now: SystemTime) -> Vec<Token> {
     let mut tokens = keys(persona);
-    tokens.extend([("junk", "junk"), ("two dots", ".."), ("words", "a b"), ("an empty text", "")].map(
-        |(kind, text)| Token { kind, text: text.to_owned() },
-    ));
+    tokens.extend(
+        [("junk", "junk"), ("two dots", ".."), ("words", "a b"), ("an empty text", "")]
+            .map(|(kind, text)| Token { kind, text: text.to_owned() }),
+    );
     if let Some(secret) = &persona.secret {
         tokens.extend(signed(secret, persona, now));
     }

@@ -56,16 +56,46 @@ pub(super) struct Trials {
 const CSRF: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 
 const READ: &[&str] = &[
-    "/api/auth/me", "/api/auth/me", "/api/auth/me", "/api/auth/me", "/api/health", "/api/auth/status", "/api/bins",
-    "/api/api-keys", "/api/locations", "/api/tags", "/api/nothing", "/api", "/api/auth", "/api/auth/nothing",
-    "/api/shared/00112233445566778899aabbccddeeff", "/api/shared/x", "/api/ai/default-prompts", "/api/plan",
-    "/api/v1/users/x/exists", "/api/admin/users", "/api/admin/system/audit-log", "/api/auth/logout", "/api/auth/login",
-    "/api/bins/00000000-0000-4000-8000-000000000000", "/api/photos/00000000-0000-4000-8000-000000000000/file",
-    "/", "/index.html", "/login", "/assets/x.js", "/metrics", "/apix", "/api-docs", "/.env",
+    "/api/auth/me",
+    "/api/auth/me",
+    "/api/auth/me",
+    "/api/auth/me",
+    "/api/health",
+    "/api/auth/status",
+    "/api/bins",
+    "/api/api-keys",
+    "/api/locations",
+    "/api/tags",
+    "/api/nothing",
+    "/api",
+    "/api/auth",
+    "/api/auth/nothing",
+    "/api/shared/00112233445566778899aabbccddeeff",
+    "/api/shared/x",
+    "/api/ai/default-prompts",
+    "/api/plan",
+    "/api/v1/users/x/exists",
+    "/api/admin/users",
+    "/api/admin/system/audit-log",
+    "/api/auth/logout",
+    "/api/auth/login",
+    "/api/bins/00000000-0000-4000-8000-000000000000",
+    "/api/photos/00000000-0000-4000-8000-000000000000/file",
+    "/",
+    "/index.html",
+    "/login",
+    "/assets/x.js",
+    "/metrics",
+    "/apix",
+    "/api-docs",
+    "/.env",
 ];
 
 const WRITE: &[(&str, &str)] = &[
-    ("POST", "/api/auth/logout"), ("POST", "/api/auth/refresh"), ("POST", "/api/auth/login"), ("POST", "/api/nothing"),
+    ("POST", "/api/auth/logout"),
+    ("POST", "/api/auth/refresh"),
+    ("POST", "/api/auth/login"),
+    ("POST", "/api/nothing"),
     ("DELETE", "/api/api-keys/00000000-0000-4000-8000-000000000000"),
     ("DELETE", "/api/bins/00000000-0000-4000-8000-000000000000"),
     ("PUT", "/api/bins/00000000-0000-4000-8000-000000000000"),
@@ -73,8 +103,14 @@ const WRITE: &[(&str, &str)] = &[
     ("PUT", "/api/locations/00000000-0000-4000-8000-000000000000"),
     ("DELETE", "/api/admin/users/00000000-0000-4000-8000-000000000000"),
     ("POST", "/api/admin/security/suspend/00000000-0000-4000-8000-000000000000"),
-    ("PATCH", "/api/nothing"), ("PUT", "/api/auth/nothing"), ("POST", "/api/health"), ("POST", "/"),
-    ("DELETE", "/index.html"), ("PROPFIND", "/api/bins"), ("PURGE", "/"), ("PROPFIND", "/api/auth/status"),
+    ("PATCH", "/api/nothing"),
+    ("PUT", "/api/auth/nothing"),
+    ("POST", "/api/health"),
+    ("POST", "/"),
+    ("DELETE", "/index.html"),
+    ("PROPFIND", "/api/bins"),
+    ("PURGE", "/"),
+    ("PROPFIND", "/api/auth/status"),
 ];
 
 impl Trials {
@@ -118,8 +154,8 @@ impl Trials {
         for _ in 0..=usize::from(many) {
             let token = self.token(trial, dice);
             let scheme = dice.pick(&[
-                "Bearer ", "Bearer ", "Bearer ", "Bearer ", "Bearer ", "Bearer ", "bearer ", "BEARER ", "Bearer  ",
-                "Bearer\t", "Bearer", "Basic ", "Token ", "",
+                "Bearer ", "Bearer ", "Bearer ", "Bearer ", "Bearer ", "Bearer ", "bearer ", "BEARER ",
+                "Bearer  ", "Bearer\t", "Bearer", "Basic ", "Token ", "",
             ]);
             let tail = dice.pick(&["", "", "", "", "", " ", "\t ", ","]);
             let around = format!("{scheme}{}{tail}", token.text);
@@ -167,7 +203,13 @@ impl Trials {
         let many = dice.once_in(20);
         for _ in 0..=usize::from(many) {
             let Token { kind, text } = self.token(trial, dice);
-            let name = dice.pick(&["openbin-access", "openbin-access", "openbin-access", "openbin-access", "OpenBin-Access"]);
+            let name = dice.pick(&[
+                "openbin-access",
+                "openbin-access",
+                "openbin-access",
+                "openbin-access",
+                "OpenBin-Access",
+            ]);
             let text = match dice.below(12) {
                 0 => format!("{name}=\"{text}\""),
                 1 => format!("{name} = {text} "),
@@ -210,7 +252,8 @@ fn target(path: &str, dice: &mut Dice, marks: &mut Vec<&'static str>) -> String 
         _ => {}
     }
     let route = path.split('?').next().unwrap_or_default();
-    let below = route.get(..4).filter(|start| start.eq_ignore_ascii_case("/api")).and_then(|_| route.get(4..));
+    let below =
+        route.get(..4).filter(|start| start.eq_ignore_ascii_case("/api")).and_then(|_| route.get(4..));
     if below.is_some_and(|below| below.starts_with('/') && below.contains("//")) {
         marks.push("empty segment");
     }
