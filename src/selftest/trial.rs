@@ -131,6 +131,8 @@ impl Trials {
             dice.pick(READ)
         };
         trial.target = target(path, &mut dice, &mut trial.marks);
+        // HTTP/2 knows no other targets (RFC 9113 §8.3.1).
+        trial.http2 &= trial.target.starts_with('/');
         if !trial.body.is_empty() {
             trial.plain("content-type", "application/json");
         }
@@ -159,10 +161,6 @@ impl Trials {
             ]);
             let tail = dice.pick(&["", "", "", "", "", " ", "\t ", ","]);
             let around = format!("{scheme}{}{tail}", token.text);
-            // HTTP/2 allows for no white space there (RFC 9113 §8.2.1).
-            if trial.http2 && around.trim_matches([' ', '\t']) != around {
-                trial.marks.push("white space around a value in HTTP/2");
-            }
             trial.secret("authorization", around, format!("{scheme}<{}>{tail}", token.kind));
         }
         if many {
@@ -273,6 +271,10 @@ impl Trial {
     }
 
     fn secret(&mut self, name: &'static str, value: String, shown: String) {
+        // HTTP/2 allows for no white space there (RFC 9113 §8.2.1).
+        if self.http2 && value.trim_matches([' ', '\t']) != value {
+            self.marks.push("white space around a value in HTTP/2");
+        }
         self.fields.push(Field { name, value, shown });
     }
 }

@@ -20,6 +20,7 @@ mod mirror;
 mod own_keys;
 mod own_keys_rules;
 mod own_keys_twin;
+mod refusals;
 mod registry;
 mod reload;
 mod revocation;
