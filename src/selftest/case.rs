@@ -90,10 +90,11 @@ pub fn corpus() -> Vec<Case> {
 #[must_use]
 pub fn corpus_for(host: &str) -> Vec<Case> {
     let named = |line: &str| {
-        let line = line.replace("<CHUNKED>", r"<POST>Transfer-Encoding: chunked\r\n\r\n");
-        let line = line.replace("<GET>", r"GET / HTTP/1.1\r\nHost: localhost\r\n");
-        let line = line.replace("<POST>", r"POST /api/auth/login HTTP/1.1\r\nHost: localhost\r\n");
-        case(&line.replace("localhost", host))
+        let (about, bytes) = line.rsplit_once(" | ")?;
+        let bytes = bytes.replace("<CHUNKED>", r"<POST>Transfer-Encoding: chunked\r\n\r\n");
+        let bytes = bytes.replace("<GET>", r"GET / HTTP/1.1\r\nHost: localhost\r\n");
+        let bytes = bytes.replace("<POST>", r"POST /api/auth/login HTTP/1.1\r\nHost: localhost\r\n");
+        case(&format!("{about} | {}", bytes.replace("localhost", host)))
     };
     CORPUS.iter().flat_map(|text| lines(text)).filter_map(named).collect()
 }

@@ -56,10 +56,16 @@ impl Place {
         Ok(Self { host, port: uri.port_u16().unwrap_or(port), tls })
     }
 
+    /// Its name, or its address as it stands in a URL.
+    #[must_use]
+    pub fn name(&self) -> String {
+        if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() }
+    }
+
     /// What stands in `Host`.
     #[must_use]
     pub fn authority(&self) -> String {
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        let host = self.name();
         match (self.tls.is_some(), self.port) {
             (true, 443) | (false, 80) => host,
             (_, port) => format!("{host}:{port}"),

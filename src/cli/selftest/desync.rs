@@ -58,7 +58,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
         (None, false) => Trust::System,
     };
     let place = Place::of(&args.listen_through, &trust).map_err(Failure::Usage)?;
-    let host = args.host.clone().unwrap_or_else(|| place.authority());
+    let host = args.host.clone().unwrap_or_else(|| place.name());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     runtime.context("cannot start a runtime")?.block_on(try_all(&args, &place, &host))
 }
