@@ -362,11 +362,11 @@ fn limited(
 fn without_content(response: Answer) -> Answer {
     let (mut head, body) = response.into_parts();
     let body = match body {
-        Body::Own(content) => {
+        Body::Own(content) if !content.is_empty() => {
             head.headers.insert(CONTENT_LENGTH, HeaderValue::from(content.len()));
             Body::empty()
         }
-        streamed @ Body::Upstream(_) => streamed,
+        bare @ (Body::Own(_) | Body::Upstream(_)) => bare,
     };
     Response::from_parts(head, body)
 }
