@@ -21,7 +21,7 @@ impl Dice {
 
     /// True once in so many times.
     pub(super) fn once_in(&mut self, times: u64) -> bool {
-        self.next() % times.max(1) == 0
+        self.next().is_multiple_of(times.max(1))
     }
 
     /// A place among so many.
