@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: help test lint bench large soak faults model express release tools
+.PHONY: help test lint bench large soak faults model express parity fuzz release tools
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,15 @@ model: ## Look at more orders of events in which gateways confirm revocations to
 
 express: tools ## Compare routes and tokens with OpenBin's own router and verifier, run by Node
 	cargo test --test express -- --ignored --nocapture
+
+parity: tools ## Decide 100,000 requests twice: at OpenBin's double, and through a gateway in front of it
+	cargo test --test selftest -- --ignored --nocapture
+
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?= head cookie guard configuration record change audit redaction
+fuzz: ## Fuzz each target for FUZZ_SECONDS, from its seeds on
+	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
+	@for target in $(FUZZ_TARGETS); do mkdir -p fuzz/corpus/$$target; (cd fuzz && RUSTC_BOOTSTRAP=1 cargo fuzz run -s none $$target corpus/$$target seeds/$$target -- -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1) || exit 1; done
 
 release: ## Build the binary as it is shipped
 	cargo build --release --locked

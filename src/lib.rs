@@ -20,6 +20,7 @@
 //! | [`http`] | bodies, replies and header names shared by the parts that speak HTTP |
 //! | [`observe`] | metrics, access log, tracing set-up |
 //! | [`sample`] | a small OpenBin in memory, for the demo and for tests |
+//! | [`selftest`] | what an operator runs against a gateway to see whether it keeps its promises |
 //!
 //! Which room may know which is fixed, and checked by a test (`tests/house.rs`).
 #![forbid(unsafe_code)]
@@ -35,5 +36,6 @@ pub mod http;
 pub mod keys;
 pub mod observe;
 pub mod sample;
+pub mod selftest;
 pub mod server;
 pub mod upstream;

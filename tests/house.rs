@@ -13,7 +13,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "upstream",
         ],
     ),
-    ("cli", &["api", "app", "config", "gateway", "keys", "sample", "server", "upstream"]),
+    ("cli", &["api", "app", "config", "gateway", "keys", "sample", "selftest", "server", "upstream"]),
     ("config", &["api", "auth", "gateway", "http", "keys", "observe", "server", "upstream"]),
     ("server", &["http", "observe"]),
     ("gateway", &["api::api_keys", "auth", "keys", "upstream", "http", "observe"]),
@@ -22,6 +22,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("upstream", &["http", "observe"]),
     ("keys", &["observe"]),
     ("sample", &["http"]),
+    ("selftest", &[]),
     ("http", &[]),
     ("observe", &[]),
 ];
@@ -35,7 +36,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rusqlite", &["keys/embedded/", "keys/import/sqlite"]),
     ("tokio_postgres", &["keys/import/postgres", "keys/import/url", "keys/import/tls"]),
     ("jsonwebtoken", &["auth/jwt", "auth/mint"]),
-    ("hyper::client", &["upstream/"]),
+    ("hyper::client", &["upstream/", "selftest/"]),
     ("anyhow", &["cli/", "app"]),
 ];
 

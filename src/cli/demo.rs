@@ -105,10 +105,10 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
 }
 
 /// A temporary folder that only its owner may look into; removed when dropped.
-struct Folder(PathBuf);
+pub(super) struct Folder(pub(super) PathBuf);
 
 impl Folder {
-    fn make() -> io::Result<Self> {
+    pub(super) fn make() -> io::Result<Self> {
         let path = std::env::temp_dir().join(format!("openbin-gateway-demo-{:08x}", rand::random::<u32>()));
         fs::DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Self(path))

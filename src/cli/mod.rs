@@ -13,6 +13,7 @@ mod out;
 mod progress;
 mod record;
 mod report;
+mod selftest;
 mod serve;
 mod table;
 mod users;
@@ -55,6 +56,9 @@ enum Command {
     /// Read and verify the record of what was done to keys, users and sessions
     #[command(subcommand)]
     Audit(audit::Command),
+    /// See whether a gateway keeps its promises in front of your own OpenBin
+    #[command(subcommand)]
+    Selftest(selftest::Command),
 }
 
 const EXAMPLES: &str = "\
@@ -153,6 +157,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Keys(command) => keys::run(command),
         Command::Users(command) => users::run(command),
         Command::Audit(command) => audit::run(command),
+        Command::Selftest(command) => selftest::run(command),
     };
     match done {
         Ok(()) | Err(Failure::Closed) => ExitCode::SUCCESS,

@@ -10,6 +10,8 @@
 mod authority;
 mod certificate;
 mod flags;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod overlay;
 mod problem;
 mod read;

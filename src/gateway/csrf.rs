@@ -1,10 +1,10 @@
-//! OpenBin's CSRF rule, for requests that the gateway answers in its place.
+//! OpenBin's CSRF rule, for requests that the gateway answers or refuses in its place.
 //!
 //! A request that a browser can be made to send (it has a session's cookie, and no `Bearer`) must repeat
 //! the CSRF cookie in a header, unless it changes nothing. The token is bound to nothing else.
 
-use hyper::Method;
 use hyper::header::HeaderMap;
+use hyper::{Method, Request};
 
 use super::credential::{ACCESS_COOKIE, bearer, cookies};
 use crate::http::Refusal;
@@ -31,6 +31,15 @@ pub(super) fn check(method: &Method, headers: &HeaderMap) -> Result<(), Refusal>
         Ok(())
     } else {
         Err(Refusal::InvalidCsrf)
+    }
+}
+
+/// What a request is refused with that would be refused for its credential: OpenBin looks at the CSRF token first.
+pub(super) fn before<B>(refusal: Refusal, request: &Request<B>) -> Refusal {
+    let of_credential = matches!(refusal, Refusal::NoToken | Refusal::InvalidToken | Refusal::InvalidApiKey);
+    match check(request.method(), request.headers()) {
+        Err(earlier) if of_credential => earlier,
+        Ok(()) | Err(_) => refusal,
     }
 }
 

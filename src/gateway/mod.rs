@@ -10,6 +10,8 @@ mod csrf;
 mod denial;
 mod errands;
 mod forward;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod limits;
 mod live;
 mod mirror;

@@ -10,7 +10,7 @@ use std::time::{Instant, SystemTime};
 use arc_swap::ArcSwap;
 use http_body::Body as _;
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, HeaderValue, USER_AGENT};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Response, Uri, Version};
 
 use super::denial::{Stop, told};
@@ -24,7 +24,7 @@ use super::request_id::{RequestId, RequestIds};
 use super::route::{Route, classify, is_endpoint};
 use super::stamp::{Stamp, stamp};
 use super::stand_in::Acts;
-use super::{adopt, authority, credential, target, upgrade};
+use super::{adopt, authority, credential, csrf, target, upgrade};
 use crate::auth::{self, Denied, Identity, look_again};
 use crate::http::header::X_REQUEST_ID;
 use crate::http::{Abort, Body, Handler, Line, Peer, Refusal, RequestBody, reply};
@@ -113,7 +113,8 @@ impl Gateway {
         }
         let switches = upgrade.is_some();
         let asked = Asked { request: &request, path: target.path(), route: &route, switches };
-        let identity = self.identify(&way, asked, arrival, note).await?;
+        let identified = self.identify(&way, asked, arrival, note).await;
+        let identity = identified.map_err(|refusal| csrf::before(refusal, &request))?;
         self.note_use(identity.as_ref(), arrival, note);
         if counts && let Some(identity) = &identity {
             arrival.standing.within_key_limit(way.limits, identity, note).await?;
@@ -258,7 +259,7 @@ impl Handler for Gateway {
         let standing = Standing::new(origin.address, started);
         let arrival = Arrival { id: self.ids.next(), origin, at: SystemTime::now(), started, standing, line };
         let mut note = self.begin(&request, &arrival);
-        let version = request.version();
+        let (version, is_head) = (request.version(), request.method() == Method::HEAD);
         let passed = self.pass(&view, request, peer, &arrival, &mut note).await;
         let mut response = match passed.and_then(|response| note.answer().map(|()| response)) {
             Ok(response) => response,
@@ -268,6 +269,9 @@ impl Handler for Gateway {
             }
             Err(Stop::BrokenOff) => return Err(Abort),
         };
+        if is_head {
+            response = without_content(response);
+        }
         response.headers_mut().insert(X_REQUEST_ID, arrival.id.header());
         arrival.standing.tell(response.headers_mut());
         note.edit(|record| record.status = Some(response.status().as_u16()));
@@ -353,6 +357,20 @@ fn limited(
     let request = RequestBody::limited(request, plan.max_body_bytes, plan.body_floor);
     note.count_request(request.body().progress());
     Ok(request)
+}
+
+/// What HEAD is answered with: how long the content would be, and none of it (RFC 9110 §9.3.2). Over HTTP/2
+/// hyper sends what it is given, which clients take for an error of the stream.
+fn without_content(response: Answer) -> Answer {
+    let (mut head, body) = response.into_parts();
+    let body = match body {
+        Body::Own(content) if !content.is_empty() => {
+            head.headers.insert(CONTENT_LENGTH, HeaderValue::from(content.len()));
+            Body::empty()
+        }
+        bare @ (Body::Own(_) | Body::Upstream(_)) => bare,
+    };
+    Response::from_parts(head, body)
 }
 
 /// Answers here. Where the request could not be understood in one way, no other follows on its connection.

@@ -202,8 +202,15 @@ impl Event {
         };
         // Texts, numbers and names only: nothing that JSON could refuse.
         let text = serde_json::to_string(&entry).unwrap_or_default();
-        let hash = hash(&head.hash, &text);
-        Link { text, hash }
+        Link::tied(&head.hash, text)
+    }
+}
+
+impl Link {
+    /// A text with its hash, behind the entry that has this hash.
+    pub(super) fn tied(before: &str, text: String) -> Self {
+        let hash = hash(before, &text);
+        Self { text, hash }
     }
 }
 

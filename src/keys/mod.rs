@@ -28,6 +28,8 @@ mod token;
 mod usage;
 mod verdict;
 
+#[cfg(any(test, fuzzing))]
+pub use self::redis::fuzz;
 pub use change::Change;
 pub use import::{Found, ImportError, Reader, Source, Unreadable};
 pub use keyring::{

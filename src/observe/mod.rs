@@ -4,6 +4,8 @@ mod access_log;
 #[cfg(test)]
 mod canary;
 mod diagnostics;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod line;
 mod metrics;
 mod record;

@@ -149,7 +149,7 @@ fn is_secret(text: &[u8]) -> bool {
     true
 }
 
-fn shows_secret(text: &[u8]) -> bool {
+pub(super) fn shows_secret(text: &[u8]) -> bool {
     let shows_key = || text.windows(KEY_PREFIX.len()).any(|part| part.eq_ignore_ascii_case(KEY_PREFIX));
     let shows_hex = || text.split(|byte| !byte.is_ascii_hexdigit()).any(|run| run.len() >= SECRET_HEX_DIGITS);
     shows_key() || shows_hex() || text.split(|&byte| !is_token_byte(byte)).any(shows_jwt)

@@ -19,6 +19,8 @@ mod drain;
 mod drive;
 mod ended;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod gate;
 mod guard;
 mod http1;

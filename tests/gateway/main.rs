@@ -24,6 +24,7 @@ mod own_keys;
 mod own_keys_rules;
 mod own_keys_twin;
 mod proxied;
+mod refusals;
 mod registry;
 mod reload;
 mod revocation;

@@ -41,7 +41,7 @@ fn case(line: &str) -> Case {
         }
     }
     let (name, section) = (name.to_owned(), section.to_owned());
-    Case { name, section, outcome: Outcome::read(outcome), head, content, trailers }
+    Case { name, section, outcome: Outcome::read(outcome).expect("an outcome"), head, content, trailers }
 }
 
 fn fields(block: &str) -> Vec<Field> {
@@ -101,7 +101,7 @@ async fn judge(case: &Case, gateway: &Gateway, tape: &Tape) -> Result<(), String
 
 #[tokio::test]
 async fn every_request_over_http2_becomes_one_at_most() {
-    let tape = Tape::start().await;
+    let tape = Tape::start().await.expect("a free port");
     let gateway = Gateway::in_front_of(tape.address()).await;
     let only = std::env::var("WIRE_CASE").unwrap_or_default();
     let (mut wrong, mut count) = (Vec::new(), 0);
@@ -119,7 +119,7 @@ async fn every_request_over_http2_becomes_one_at_most() {
 async fn a_stream_that_is_given_up_within_its_content_leaves_an_unfinished_request() {
     const NO_ERROR: u32 = 0;
     const CANCEL: u32 = 8;
-    let tape = Tape::start().await;
+    let tape = Tape::start().await.expect("a free port");
     let gateway = Gateway::in_front_of(tape.address()).await;
     for code in [NO_ERROR, CANCEL] {
         let mut frames = Frames::connect(gateway.https).await;

@@ -275,7 +275,7 @@ fn what_a_client_claims_of_itself_never_reaches_the_instance() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.expect("a runtime");
     let (tape, gateway) = runtime.block_on(async {
-        let tape = Tape::start().await;
+        let tape = Tape::start().await.expect("a free port");
         let gateway = Gateway::in_front_of(tape.address()).await;
         (tape, gateway)
     });

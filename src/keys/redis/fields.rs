@@ -19,7 +19,7 @@ pub(super) type Written = Vec<(&'static str, String)>;
 
 const REVOKED_AT: &str = "revoked_at";
 const REVOKED_BY: &str = "revoked_by";
-const SEAL: &str = "seal";
+pub(super) const SEAL: &str = "seal";
 /// Enough against accidents; whoever can write to the store could also write a seal.
 const SEAL_DIGITS: usize = 16;
 
@@ -128,7 +128,7 @@ fn whose(record: &KeyRecord) -> [&str; 4] {
     [&record.id, &record.user_id, email, record.issuer.as_str()]
 }
 
-fn seal(instance: &str, hash: &KeyHash, whose: &[&str]) -> String {
+pub(super) fn seal(instance: &str, hash: &KeyHash, whose: &[&str]) -> String {
     let mut text = hash.to_string();
     // With their lengths, so that no two records are the same text.
     for part in [instance].iter().chain(whose) {

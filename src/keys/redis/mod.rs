@@ -9,6 +9,8 @@ mod chain;
 mod count;
 mod errands;
 mod fields;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod link;
 mod listing;
 mod log;

@@ -3,15 +3,21 @@
 /// One request as it came, to the letter.
 #[derive(Debug, Clone)]
 pub struct Message {
+    /// Its method.
     pub method: String,
+    /// Its target.
     pub target: String,
+    /// Its fields, in order.
     pub fields: Vec<(String, Vec<u8>)>,
+    /// Its content.
     pub body: Vec<u8>,
+    /// Its trailer fields.
     pub trailers: Vec<(String, Vec<u8>)>,
 }
 
 impl Message {
     /// The values of all fields of this name.
+    #[must_use]
     pub fn all(&self, name: &str) -> Vec<&[u8]> {
         let named = self.fields.iter().filter(|(own, _)| own.eq_ignore_ascii_case(name));
         named.map(|(_, value)| value.as_slice()).collect()
@@ -26,13 +32,13 @@ pub fn request(bytes: &[u8]) -> Result<Option<(Message, usize)>, String> {
     let Some(end) = find(bytes, b"\r\n\r\n") else {
         return lines(bytes).map(|_| None);
     };
-    let mut lines = lines(&bytes[..end + 2])?.into_iter();
+    let mut lines = lines(part(bytes, 0, end + 2))?.into_iter();
     let line = lines.next().ok_or("no request line")?;
     let (method, target) = request_line(line)?;
     let fields = lines.map(field).collect::<Result<Vec<_>, _>>()?;
     let mut message = Message { method, target, fields, body: Vec::new(), trailers: Vec::new() };
     check_fields(&message)?;
-    let rest = &bytes[end + 4..];
+    let rest = bytes.get(end + 4..).unwrap_or_default();
     let Some(length) = body(&mut message, rest)? else { return Ok(None) };
     Ok(Some((message, end + 4 + length)))
 }
@@ -60,7 +66,7 @@ fn body(message: &mut Message, rest: &[u8]) -> Result<Option<usize>, String> {
             if length.is_empty() || !length.iter().all(u8::is_ascii_digit) {
                 return Err(format!("a length of {:?}", String::from_utf8_lossy(length)));
             }
-            let length = std::str::from_utf8(length).expect("digits").parse::<usize>();
+            let length = String::from_utf8_lossy(length).parse::<usize>();
             let length = length.map_err(|error| error.to_string())?;
             let Some(body) = rest.get(..length) else { return Ok(None) };
             message.body = body.to_vec();
@@ -74,8 +80,8 @@ fn body(message: &mut Message, rest: &[u8]) -> Result<Option<usize>, String> {
 fn chunks(message: &mut Message, bytes: &[u8]) -> Result<Option<usize>, String> {
     let mut at = 0;
     loop {
-        let Some(end) = find(&bytes[at..], b"\r\n") else { return Ok(None) };
-        let size = String::from_utf8_lossy(&bytes[at..at + end]).into_owned();
+        let Some(end) = find(bytes.get(at..).unwrap_or_default(), b"\r\n") else { return Ok(None) };
+        let size = String::from_utf8_lossy(part(bytes, at, at + end)).into_owned();
         if size.is_empty() || !size.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(format!("a chunk size of {size:?}"));
         }
@@ -84,7 +90,9 @@ fn chunks(message: &mut Message, bytes: &[u8]) -> Result<Option<usize>, String> 
         if size == 0 {
             break;
         }
-        let Some(chunk) = bytes.get(at..at + size + 2) else { return Ok(None) };
+        let Some(chunk) = at.checked_add(size).and_then(|end| bytes.get(at..end.checked_add(2)?)) else {
+            return Ok(None);
+        };
         let (data, end) = chunk.split_at(size);
         if end != b"\r\n" {
             return Err("a chunk that does not end where it says".to_owned());
@@ -93,14 +101,18 @@ fn chunks(message: &mut Message, bytes: &[u8]) -> Result<Option<usize>, String> 
         at += size + 2;
     }
     loop {
-        let Some(end) = find(&bytes[at..], b"\r\n") else { return Ok(None) };
-        let line = &bytes[at..at + end];
+        let Some(end) = find(bytes.get(at..).unwrap_or_default(), b"\r\n") else { return Ok(None) };
+        let line = part(bytes, at, at + end);
         at += end + 2;
         if line.is_empty() {
             return Ok(Some(at));
         }
         message.trailers.push(field(line)?);
     }
+}
+
+fn part(bytes: &[u8], start: usize, end: usize) -> &[u8] {
+    bytes.get(start..end).unwrap_or_default()
 }
 
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
@@ -111,8 +123,8 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
 fn lines(bytes: &[u8]) -> Result<Vec<&[u8]>, String> {
     let (mut lines, mut rest) = (Vec::new(), bytes);
     while let Some(end) = find(rest, b"\r\n") {
-        lines.push(&rest[..end]);
-        rest = &rest[end + 2..];
+        lines.push(part(rest, 0, end));
+        rest = rest.get(end + 2..).unwrap_or_default();
     }
     let whole = lines.iter().all(|line| !line.iter().any(|byte| matches!(byte, b'\r' | b'\n')));
     let tail = rest.strip_suffix(b"\r").unwrap_or(rest);
@@ -138,7 +150,7 @@ fn request_line(line: &[u8]) -> Result<(String, String), String> {
 fn field(line: &[u8]) -> Result<(String, Vec<u8>), String> {
     let wrong = || format!("field {:?}", String::from_utf8_lossy(line));
     let colon = line.iter().position(|byte| *byte == b':').ok_or_else(wrong)?;
-    let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+    let (name, value) = (part(line, 0, colon), part(line, colon + 1, line.len()).trim_ascii());
     let clean = value.iter().all(|byte| *byte == b'\t' || (*byte >= 0x20 && *byte != 0x7f));
     if name.is_empty() || !name.iter().all(is_token) || !clean {
         return Err(wrong());
@@ -150,23 +162,28 @@ fn is_token(byte: &u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte)
 }
 
-#[test]
-fn only_what_may_be_generated_is_accepted() {
-    let get = "GET / HTTP/1.1\r\nHost: a\r\n";
-    assert!(matches!(request(format!("{get}\r\nx").as_bytes()), Ok(Some((_, 27)))));
-    assert!(matches!(request(get.as_bytes()), Ok(None)));
-    let chunked = format!("{get}Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nA: b\r\n\r\n");
-    let (message, length) = request(chunked.as_bytes()).expect("valid").expect("whole");
-    assert_eq!((message.body.as_slice(), length), (&b"x"[..], chunked.len()));
-    for wrong in [
-        "GET / HTTP/1.1\nHost: a\r\n\r\n",
-        "GET /#a HTTP/1.1\r\nHost: a\r\n\r\n",
-        "GET / HTTP/1.1\r\n\r\n",
-        "GET / HTTP/1.1\r\nHost: a\r\nX : y\r\n\r\n",
-        "GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\n\r\n",
-        "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
-        "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5;a\r\n",
-    ] {
-        assert!(request(wrong.as_bytes()).is_err(), "{wrong:?}");
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_may_be_generated_is_accepted() {
+        let get = "GET / HTTP/1.1\r\nHost: a\r\n";
+        assert!(matches!(request(format!("{get}\r\nx").as_bytes()), Ok(Some((_, 27)))));
+        assert!(matches!(request(get.as_bytes()), Ok(None)));
+        let chunked = format!("{get}Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nA: b\r\n\r\n");
+        let (message, length) = request(chunked.as_bytes()).expect("valid").expect("whole");
+        assert_eq!((message.body.as_slice(), length), (&b"x"[..], chunked.len()));
+        for wrong in [
+            "GET / HTTP/1.1\nHost: a\r\n\r\n",
+            "GET /#a HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET / HTTP/1.1\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nX : y\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5;a\r\n",
+        ] {
+            assert!(request(wrong.as_bytes()).is_err(), "{wrong:?}");
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! An instance that keeps every byte that it gets, and answers each whole request with 200.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -9,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::strict::{self, Message};
 
 /// A recording instance on a port of its own.
+#[derive(Debug)]
 pub struct Tape {
     address: SocketAddr,
     seen: Arc<Mutex<Seen>>,
@@ -26,9 +29,21 @@ pub struct Seen {
 }
 
 impl Tape {
-    pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("address");
+    /// Listens on a free port of this machine.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub async fn start() -> io::Result<Self> {
+        Self::at(SocketAddr::from(([127, 0, 0, 1], 0))).await
+    }
+
+    /// Listens there.
+    ///
+    /// # Errors
+    /// Where that is not possible.
+    pub async fn at(address: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
         let seen = Arc::new(Mutex::new(Seen::default()));
         let held = Arc::clone(&seen);
         tokio::spawn(async move {
@@ -37,14 +52,17 @@ impl Tape {
                 tokio::spawn(record(stream, Arc::clone(&held)));
             }
         });
-        Self { address, seen }
+        Ok(Self { address, seen })
     }
 
+    /// Where it listens.
+    #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// What has come, left in place.
+    #[must_use]
     pub fn seen(&self) -> Seen {
         lock(&self.seen).clone()
     }
@@ -54,6 +72,16 @@ impl Tape {
         let mut seen = lock(&self.seen);
         seen.requests.clear();
         seen.faults.clear();
+    }
+
+    /// Waits until every request that has begun is whole or broken off; false where that takes longer.
+    pub async fn settled(&self, patience: Duration) -> bool {
+        let settled = async {
+            while lock(&self.seen).open > 0 {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(patience, settled).await.is_ok()
     }
 }
 

@@ -1,0 +1,123 @@
+//! What must hold of a request's head, whatever it is; for fuzzers and for the seeds that they start from.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, Request, Uri};
+
+use super::credential::{ACCESS_COOKIE, cookies, presented};
+use super::origin::{Origin, Scheme};
+use super::request_id::RequestIds;
+use super::route::classify;
+use super::stamp::{Stamp, stamp};
+use super::{csrf, target};
+
+/// Reads a head, judges it and stamps it. Lines that no server would let through are left out.
+///
+/// # Panics
+/// Where something that claims an identity or concerns one connection is left over, where the bare case of a
+/// path decides, or where a `Bearer` credential is not the one that is used.
+pub fn head(text: &[u8]) {
+    let Some(mut request) = read(text) else { return };
+    let Ok(target) = target::take(&mut request, Scheme::Https) else { return };
+    let method = request.method().clone();
+    case_does_not_count(&method, target.path());
+    credential_is_where_openbin_looks(request.headers());
+    let _ = csrf::check(&method, request.headers());
+    let origin = Origin { address: std::net::IpAddr::from([127, 0, 0, 1]), scheme: Scheme::Https };
+    let authority = Some(HeaderValue::from_static("localhost"));
+    stamp(&mut request, Stamp { identity: None, origin, authority, id: RequestIds::new().next() });
+    nothing_is_forged(request.headers());
+}
+
+/// Reads cookies from one field, and from the same field split in two.
+///
+/// # Panics
+/// Where that makes a difference.
+pub fn cookie(text: &[u8]) {
+    let parts = || text.split(|byte| *byte == b';');
+    let Ok(whole) = HeaderValue::from_bytes(text) else { return };
+    let (mut one, mut many) = (HeaderMap::new(), HeaderMap::new());
+    one.append(COOKIE, whole);
+    for part in parts().filter_map(|part| HeaderValue::from_bytes(part).ok()) {
+        many.append(COOKIE, part);
+    }
+    for name in [ACCESS_COOKIE, b"openbin-csrf", b"openbin-refresh"] {
+        assert!(cookies(&one, name).eq(cookies(&many, name)), "cookies depend on their fields");
+    }
+    assert_eq!(presented(&one).ok(), presented(&many).ok());
+}
+
+fn read(text: &[u8]) -> Option<Request<Full<Bytes>>> {
+    let mut lines = text.split(|byte| *byte == b'\n');
+    let mut words = lines.next()?.splitn(2, |byte| *byte == b' ');
+    let method = Method::from_bytes(words.next()?).ok()?;
+    let mut request = Request::new(Full::default());
+    *request.method_mut() = method;
+    *request.uri_mut() = Uri::try_from(words.next()?).ok()?;
+    for line in lines {
+        let mut parts = line.splitn(2, |byte| *byte == b':');
+        let name = parts.next().and_then(|name| HeaderName::from_bytes(name).ok());
+        let value = parts.next().and_then(|value| HeaderValue::from_bytes(value).ok());
+        if let (Some(name), Some(value)) = (name, value) {
+            request.headers_mut().append(name, value);
+        }
+    }
+    Some(request)
+}
+
+fn case_does_not_count(method: &Method, path: &str) {
+    let shouted = path.to_ascii_uppercase();
+    // Upper case may not reach into an encoded byte's meaning, and does not: hexadecimal has no case.
+    let open = |path: &str| classify(method, path).map(|route| route.is_open()).ok();
+    assert_eq!(open(path), open(&shouted), "{path}");
+    assert_eq!(open(path), open(&path.to_ascii_lowercase()), "{path}");
+}
+
+fn credential_is_where_openbin_looks(headers: &HeaderMap) {
+    let mut fields = headers.get_all(AUTHORIZATION).iter();
+    let (Some(field), None) = (fields.next(), fields.next()) else { return };
+    let Some(token) = field.as_bytes().strip_prefix(b"Bearer ") else { return };
+    let end = token.iter().rposition(|byte| !matches!(byte, b' ' | b'\t'));
+    if let Some(end) = end {
+        let found = presented(headers).ok().flatten();
+        assert_eq!(found.as_deref(), token.get(..=end));
+    }
+}
+
+fn nothing_is_forged(headers: &HeaderMap) {
+    let folded = |name: &HeaderName| name.as_str().replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+    let claims: Vec<_> = headers.iter().filter(|(name, _)| folded(name).starts_with("x-auth-")).collect();
+    assert!(
+        matches!(claims[..], [(name, value)] if name == "x-auth-method" && value == "none"),
+        "{claims:?} would reach the instance"
+    );
+    for name in ["connection", "te", "upgrade", "expect", "keep-alive", "proxy-connection"] {
+        assert!(!headers.contains_key(name), "{name} would reach the instance");
+    }
+    for name in ["host", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-request-id"] {
+        assert_eq!(headers.get_all(name).iter().count(), 1, "{name}");
+    }
+    assert!(headers.get_all(COOKIE).iter().count() <= 1);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_seeds_hold() {
+        for seed in seeds("head") {
+            head(&seed);
+        }
+        for seed in seeds("cookie") {
+            cookie(&seed);
+        }
+    }
+
+    fn seeds(target: &str) -> Vec<Vec<u8>> {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
+        let files = std::fs::read_dir(folder).expect("a folder of seeds");
+        files.map(|file| std::fs::read(file.expect("a seed").path()).expect("a seed")).collect()
+    }
+}

@@ -1,0 +1,44 @@
+//! What must hold of what clients say on its way into the access log; for fuzzers and for the seeds that they
+//! start from.
+
+use super::redact::{Value, path, query, shows_secret, split, words};
+
+/// More than a line keeps, so that nothing is left out for its length.
+const ROOM: usize = 1 << 20;
+
+/// Writes a target and the words of a field as the access log does.
+///
+/// # Panics
+/// Where a secret can be seen, or anything but printable ASCII.
+pub fn redaction(text: &[u8]) {
+    for room in [ROOM, 48] {
+        let (before, after) = split(text);
+        check(|out| path(&mut Value::text(out, room), before));
+        check(|out| path(&mut Value::json(out, room), before));
+        check(|out| query(&mut Value::text(out, room), after.unwrap_or_default()));
+        check(|out| words(&mut Value::text(out, room), text));
+    }
+}
+
+fn check(write: impl FnOnce(&mut Vec<u8>)) {
+    let mut out = Vec::new();
+    write(&mut out);
+    assert!(out.iter().all(|byte| matches!(byte, b' '..=b'~') && *byte != b'"'), "not printable");
+    assert!(!shows_secret(&out), "{}", String::from_utf8_lossy(&out));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_seeds_hold() {
+        seeds("redaction").iter().for_each(|seed| redaction(seed));
+    }
+
+    fn seeds(target: &str) -> Vec<Vec<u8>> {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
+        let files = std::fs::read_dir(folder).expect("a folder of seeds");
+        files.map(|file| std::fs::read(file.expect("a seed").path()).expect("a seed")).collect()
+    }
+}
