@@ -15,7 +15,7 @@ use hyper::{Method, Request, Response, Uri, Version};
 
 use super::denial::{Stop, told};
 use super::forward::{Answer, Asker, Way, forward};
-use super::limits::Standing;
+use super::limits::{Standing, Words};
 use super::live::LiveExchanges;
 use super::origin::Origin;
 use super::plan::Plan;
@@ -38,6 +38,7 @@ pub struct Gateway {
     view: RefCell<Rc<View>>,
     ids: RequestIds,
     usage: UsageShard,
+    words: Words,
     metrics: Arc<Metrics>,
     observer: Rc<WorkerObserver>,
 }
@@ -79,7 +80,15 @@ impl Gateway {
     ) -> Self {
         let view = Rc::new(View::new(plan.load_full(), None, &metrics));
         let observer = Rc::new(observer);
-        Self { plan, view: RefCell::new(view), ids: RequestIds::new(), usage, metrics, observer }
+        Self {
+            plan,
+            view: RefCell::new(view),
+            ids: RequestIds::new(),
+            usage,
+            words: Words::default(),
+            metrics,
+            observer,
+        }
     }
 
     /// The walk of one request, step by step.
@@ -267,7 +276,7 @@ impl Handler for Gateway {
             Err(Stop::BrokenOff) => return Err(Abort),
         };
         response.headers_mut().insert(X_REQUEST_ID, arrival.id.header());
-        arrival.standing.tell(response.headers_mut());
+        arrival.standing.tell(response.headers_mut(), &self.words);
         note.edit(|record| record.status = Some(response.status().as_u16()));
         Ok(response.map(|body| Recorded::new(body, note)))
     }
