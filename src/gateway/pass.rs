@@ -116,7 +116,8 @@ impl Gateway {
             upgrade.map_or(Ok(()), |upgrade| upgrade.may_be_ignored())?;
             let max_body_bytes = view.plan.max_body_bytes;
             let visit = own_keys::Visit { wish, route, target, authority, max_body_bytes };
-            return self.grant(&way, request, visit, (arrival, note)).await;
+            // Boxed, as all that is rare: every request's future would be as large as the largest.
+            return Box::pin(self.grant(&way, request, visit, (arrival, note))).await;
         }
         let switches = upgrade.is_some();
         let asked = Asked { request: &request, path: target.path(), route: &route, switches };
@@ -137,7 +138,7 @@ impl Gateway {
         way.instance.stand_ins.put_in(request.headers_mut(), identity.as_ref(), acts, arrival.at)?;
         if let Some(upgrade) = upgrade {
             let asker = upgrade::Asker { identity, line: &arrival.line, metrics: &self.metrics };
-            return upgrade.ask(&way, request, asker, note).await;
+            return Box::pin(upgrade.ask(&way, request, asker, note)).await;
         }
         let asker = Asker { route, identity, address: arrival.origin.address };
         let response = forward(&way, request, asker, note).await?;
@@ -334,7 +335,7 @@ async fn go_live(
     note.go_live(live.enter(&identity, arrival.line.clone()));
     let keys = &way.instance.keys;
     if keys.epoch() != since {
-        look_again(keys, &identity, arrival.at).await.inspect_err(|_| note.leave())?;
+        Box::pin(look_again(keys, &identity, arrival.at)).await.inspect_err(|_| note.leave())?;
     }
     Ok(identity)
 }
