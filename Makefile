@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: help test lint bench large soak faults model express parity fuzz release tools
+.PHONY: help test lint bench compare large soak faults model express parity fuzz release tools
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -19,6 +19,11 @@ lint: ## Check formatting, and deny every warning
 
 bench: ## Time what a known credential costs
 	cargo bench
+
+compare: ## Compare what a request costs with haproxy and nginx, side by side
+	@command -v haproxy >/dev/null && command -v nginx >/dev/null && command -v h2load >/dev/null && command -v openssl >/dev/null && command -v python3 >/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends haproxy nginx-light nghttp2-client openssl python3; }
+	cargo build --release --locked
+	python3 benches/compare/compare.py
 
 large: tools ## Time lists, searches and revocations among 100,000 keys, on both stores
 	cargo test --test store large -- --ignored --nocapture --test-threads 1

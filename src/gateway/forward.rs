@@ -70,7 +70,8 @@ pub(super) async fn forward(
             let work = async {
                 match (send(way.upstream, request).await, identity) {
                     (Ok(answer), Some(identity)) if answer.status() == StatusCode::UNAUTHORIZED => {
-                        mirror::refused(way.instance, &identity, answer).await.map_err(|_| Stop::BrokenOff)
+                        let refused = Box::pin(mirror::refused(way.instance, &identity, answer));
+                        refused.await.map_err(|_| Stop::BrokenOff)
                     }
                     (sent, _) => sent,
                 }

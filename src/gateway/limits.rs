@@ -1,8 +1,8 @@
 //! How a request stands with the limits that apply to it, and how the client is told: by the header fields
 //! of draft-ietf-httpapi-ratelimit-headers-10. Counts nothing itself.
 
-use std::cell::Cell;
-use std::fmt::Write as _;
+use std::cell::{Cell, RefCell};
+use std::io::{self, Write as _};
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -14,6 +14,7 @@ use crate::http::header::{
     RATELIMIT, RATELIMIT_LIMIT, RATELIMIT_POLICY, RATELIMIT_REMAINING, RATELIMIT_RESET,
 };
 use crate::http::{Refusal, whole_seconds};
+use crate::keys::Rate;
 use crate::observe::Outcome;
 
 /// How a request stands with the limits that apply to it.
@@ -54,25 +55,70 @@ impl Standing {
 
     /// Tells the client, unless the instance has told it of limits of its own: these stay alone, in whichever
     /// form, because a client that reads the other form could not tell whose they are.
-    pub(super) fn tell(&self, headers: &mut HeaderMap) {
-        let quotas = [("address", self.address.get()), ("key", self.key.get())];
-        if quotas.iter().all(|(_, quota)| quota.is_none()) || FIELDS.iter().any(|f| headers.contains_key(f)) {
+    pub(super) fn tell(&self, headers: &mut HeaderMap, words: &Words) {
+        let quotas = [self.address.get(), self.key.get()];
+        if quotas.iter().all(Option::is_none) || headers.keys().any(tells_of_limits) {
             return;
         }
-        let (mut policies, mut standings) = (String::with_capacity(64), String::with_capacity(64));
-        for (name, quota) in quotas {
-            let Some(Quota { rate, remaining, next_in }) = quota else { continue };
-            let comma = if policies.is_empty() { "" } else { ", " };
-            // Writing to a string cannot fail.
-            let _ = write!(policies, "{comma}\"{name}\";q={};w={}", rate.requests(), rate.per().as_secs());
-            let _ = write!(standings, "{comma}\"{name}\";r={remaining};t={}", whole_seconds(next_in));
-        }
-        for (field, text) in [(RATELIMIT_POLICY, policies), (RATELIMIT, standings)] {
-            if let Ok(value) = HeaderValue::try_from(text) {
+        let (policy, standing) = words.of(quotas);
+        for (field, value) in [(RATELIMIT_POLICY, policy), (RATELIMIT, standing)] {
+            if let Some(value) = value {
                 headers.insert(field, value);
             }
         }
     }
+}
+
+fn tells_of_limits(field: &HeaderName) -> bool {
+    field.as_str().starts_with("ratelimit") && FIELDS.contains(field)
+}
+
+/// The fields' texts of one worker. Most requests are under the same limits as the one before.
+#[derive(Default)]
+pub(super) struct Words(RefCell<Said>);
+
+#[derive(Default)]
+struct Said {
+    rates: [Option<Rate>; 2],
+    policy: Option<HeaderValue>,
+    text: Vec<u8>,
+}
+
+impl Words {
+    /// The texts of both fields.
+    fn of(&self, quotas: [Option<Quota>; 2]) -> (Option<HeaderValue>, Option<HeaderValue>) {
+        let Said { rates, policy, text } = &mut *self.0.borrow_mut();
+        let asked = quotas.map(|quota| quota.map(|quota| quota.rate));
+        if policy.is_none() || *rates != asked {
+            *rates = asked;
+            *policy = list(text, quotas, |text, Quota { rate, .. }| {
+                write!(text, ";q={};w={}", rate.requests(), rate.per().as_secs())
+            });
+        }
+        let standing = list(text, quotas, |text, Quota { remaining, next_in, .. }| {
+            write!(text, ";r={remaining};t={}", whole_seconds(next_in))
+        });
+        (policy.clone(), standing)
+    }
+}
+
+/// A list of what `write` says of each limit.
+fn list(
+    text: &mut Vec<u8>,
+    quotas: [Option<Quota>; 2],
+    write: impl Fn(&mut Vec<u8>, Quota) -> io::Result<()>,
+) -> Option<HeaderValue> {
+    text.clear();
+    for (name, quota) in [&b"\"address\""[..], b"\"key\""].into_iter().zip(quotas) {
+        let Some(quota) = quota else { continue };
+        if !text.is_empty() {
+            text.extend_from_slice(b", ");
+        }
+        text.extend_from_slice(name);
+        // Writing to memory cannot fail.
+        let _ = write(text, quota);
+    }
+    HeaderValue::from_bytes(text).ok()
 }
 
 /// Every field that tells of limits, in the latest draft's form and in that of OpenBin.
@@ -110,7 +156,7 @@ mod tests {
     }
 
     fn told(standing: &Standing, mut headers: HeaderMap) -> HeaderMap {
-        standing.tell(&mut headers);
+        standing.tell(&mut headers, &Words::default());
         headers
     }
 
@@ -125,6 +171,20 @@ mod tests {
         let headers = told(&standing, HeaderMap::new());
         assert_eq!(headers["ratelimit-policy"], "\"address\";q=1200;w=86400, \"key\";q=600;w=60");
         assert_eq!(headers["ratelimit"], "\"address\";r=0;t=72, \"key\";r=599;t=1");
+    }
+
+    #[test]
+    fn other_limits_are_told_in_other_words() {
+        let words = Words::default();
+        for (rate, wanted) in [("600/1m", "\"key\";q=600;w=60"), ("5/1s", "\"key\";q=5;w=1")] {
+            for _ in 0..2 {
+                let (standing, mut headers) = (standing(), HeaderMap::new());
+                standing.key.set(quota(rate, 4, 100));
+                standing.tell(&mut headers, &words);
+                assert_eq!(headers["ratelimit-policy"], wanted);
+                assert_eq!(headers["ratelimit"], "\"key\";r=4;t=1");
+            }
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use hyper::{Method, Request, Response, Uri, Version};
 
 use super::denial::{Stop, told};
 use super::forward::{Answer, Asker, Way, forward};
-use super::limits::Standing;
+use super::limits::{Standing, Words};
 use super::live::LiveExchanges;
 use super::origin::Origin;
 use super::plan::Plan;
@@ -38,6 +38,7 @@ pub struct Gateway {
     view: RefCell<Rc<View>>,
     ids: RequestIds,
     usage: UsageShard,
+    words: Words,
     metrics: Arc<Metrics>,
     observer: Rc<WorkerObserver>,
 }
@@ -79,7 +80,15 @@ impl Gateway {
     ) -> Self {
         let view = Rc::new(View::new(plan.load_full(), None, &metrics));
         let observer = Rc::new(observer);
-        Self { plan, view: RefCell::new(view), ids: RequestIds::new(), usage, metrics, observer }
+        Self {
+            plan,
+            view: RefCell::new(view),
+            ids: RequestIds::new(),
+            usage,
+            words: Words::default(),
+            metrics,
+            observer,
+        }
     }
 
     /// The walk of one request, step by step.
@@ -109,7 +118,8 @@ impl Gateway {
             let (max_body_bytes, floor) = (view.plan.max_body_bytes, view.plan.body_floor);
             let patience = floor.map(|floor| floor.patience);
             let visit = own_keys::Visit { wish, route, target, authority, max_body_bytes, patience };
-            return self.grant(&way, request, visit, (arrival, note)).await;
+            // Boxed, as all that is rare: every request's future would be as large as the largest.
+            return Box::pin(self.grant(&way, request, visit, (arrival, note))).await;
         }
         let switches = upgrade.is_some();
         let asked = Asked { request: &request, path: target.path(), route: &route, switches };
@@ -131,7 +141,7 @@ impl Gateway {
         way.instance.stand_ins.put_in(request.headers_mut(), identity.as_ref(), acts, arrival.at)?;
         if let Some(upgrade) = upgrade {
             let asker = upgrade::Asker { identity, line: &arrival.line, metrics: &self.metrics };
-            return upgrade.ask(&way, request, asker, note).await;
+            return Box::pin(upgrade.ask(&way, request, asker, note)).await;
         }
         let asker = Asker { route, identity, address: arrival.origin.address };
         let response = forward(&way, request, asker, note).await?;
@@ -273,7 +283,7 @@ impl Handler for Gateway {
             response = without_content(response);
         }
         response.headers_mut().insert(X_REQUEST_ID, arrival.id.header());
-        arrival.standing.tell(response.headers_mut());
+        arrival.standing.tell(response.headers_mut(), &self.words);
         note.edit(|record| record.status = Some(response.status().as_u16()));
         Ok(response.map(|body| Recorded::new(body, note)))
     }
@@ -331,7 +341,7 @@ async fn go_live(
     note.go_live(live.enter(&identity, arrival.line.clone()));
     let keys = &way.instance.keys;
     if keys.epoch() != since {
-        look_again(keys, &identity, arrival.at).await.inspect_err(|_| note.leave())?;
+        Box::pin(look_again(keys, &identity, arrival.at)).await.inspect_err(|_| note.leave())?;
     }
     Ok(identity)
 }

@@ -1,10 +1,13 @@
 //! The header fields of a request on its way to an instance: what is not the client's to say is removed,
 //! and said by the gateway. Nothing else is touched.
 
+use std::io::Write as _;
+use std::net::IpAddr;
+
 use http_body::Body;
 use hyper::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, Entry, HOST, HeaderMap, HeaderName, HeaderValue,
-    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
+    InvalidHeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::{Request, Version};
 
@@ -71,8 +74,7 @@ fn set(headers: &mut HeaderMap, name: HeaderName, label: &Label) {
 }
 
 fn trace(headers: &mut HeaderMap, stamp: &Stamp<'_>) {
-    let client = stamp.origin.address.to_string();
-    if let Ok(client) = HeaderValue::try_from(client) {
+    if let Ok(client) = address_value(stamp.origin.address) {
         headers.insert(X_FORWARDED_FOR, client);
     }
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(stamp.origin.scheme.as_str()));
@@ -88,6 +90,18 @@ fn trace(headers: &mut HeaderMap, stamp: &Stamp<'_>) {
         }
     }
 }
+
+fn address_value(address: IpAddr) -> Result<HeaderValue, InvalidHeaderValue> {
+    let mut text = [0; LONGEST_ADDRESS];
+    let mut rest = text.as_mut_slice();
+    // None is longer.
+    let _ = write!(rest, "{address}");
+    let left = rest.len();
+    HeaderValue::from_bytes(text.get(..LONGEST_ADDRESS - left).unwrap_or_default())
+}
+
+/// Of an IPv6 address that ends like one of IPv4 (RFC 5952 §5).
+const LONGEST_ADDRESS: usize = 45;
 
 /// Removes what only the gateway may say; returns how many fields claimed an identity.
 fn remove_reserved(headers: &mut HeaderMap) -> u64 {
@@ -119,19 +133,27 @@ pub(super) fn remove_identity(headers: &mut HeaderMap) {
 /// Removes the fields that concern one connection only (RFC 9110 §7.6.1), the nominated ones included.
 pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     remove_nominated(headers);
-    for name in [
-        CONNECTION,
-        KEEP_ALIVE,
-        PROXY_CONNECTION,
-        PROXY_AUTHENTICATE,
-        PROXY_AUTHORIZATION,
-        TE,
-        TRANSFER_ENCODING,
-        UPGRADE,
-    ] {
+    // One look at all of them is less than to look for each.
+    while let Some(name) = headers.keys().find(|name| is_hop_by_hop(name)).cloned() {
         headers.remove(name);
     }
 }
+
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(name.as_str().as_bytes().first(), Some(b'c' | b'k' | b'p' | b't' | b'u'))
+        && HOP_BY_HOP.contains(name)
+}
+
+const HOP_BY_HOP: [HeaderName; 8] = [
+    CONNECTION,
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
 
 fn remove_nominated(headers: &mut HeaderMap) {
     let harmless = |token: &[u8]| {

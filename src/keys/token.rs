@@ -1,6 +1,8 @@
 //! The text of an API key, and the only form in which one is kept.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
@@ -44,6 +46,28 @@ impl KeyHash {
         }
         Some(Self(bytes))
     }
+}
+
+/// Something of keys that somebody issued. Their hashes are as good as any: nobody could choose one.
+pub(super) type ByHash<T> = HashMap<KeyHash, T, BuildHasherDefault<Beginning>>;
+
+/// Takes a SHA-256's first bytes for its hash.
+#[derive(Default)]
+pub(super) struct Beginning(u64);
+
+impl Hasher for Beginning {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(beginning) = bytes.first_chunk() {
+            self.0 = u64::from_le_bytes(*beginning);
+        }
+    }
+
+    /// The length, which is always the same.
+    fn write_usize(&mut self, _: usize) {}
 }
 
 impl From<[u8; 32]> for KeyHash {

@@ -5,12 +5,13 @@
 //! fails loses nothing: what was taken is kept and written with the next. A process that is killed loses
 //! at most what came since the last flush. Decides nothing about when to flush.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use super::store::{day_of, watch};
+use super::token::ByHash;
 use super::{ActiveKey, AddressFamily, KeyHash, KeyStore, StoreError, Use};
 use crate::observe::Metrics;
 
@@ -38,7 +39,7 @@ struct Flush {
 
 /// How often each key was used on the day that it was last used.
 #[derive(Default)]
-struct Totals(HashMap<(Arc<str>, KeyHash), (u32, u64)>);
+struct Totals(PerKey<(u32, u64)>);
 
 /// One worker's part of [`Usage`].
 pub struct UsageShard {
@@ -56,12 +57,15 @@ pub struct Unwritten<'u> {
     flush: tokio::sync::MutexGuard<'u, Flush>,
 }
 
-/// The newest use of each key; by instance first, so that a look-up borrows the name.
+/// The newest use of each key.
 #[derive(Default)]
 struct Uses {
-    newest: HashMap<Arc<str>, HashMap<KeyHash, Newest>>,
+    newest: PerKey<Newest>,
     keys: usize,
 }
+
+/// Something of each key. Instances are few, so that to compare their names is less than to hash one.
+type PerKey<T> = BTreeMap<Arc<str>, ByHash<T>>;
 
 /// The newest of some uses of a key, and how many they are.
 #[derive(Clone, Copy)]
@@ -150,7 +154,7 @@ impl Totals {
     /// Uses around midnight count for the day of the newest of them.
     fn add(&mut self, instance: &Arc<str>, hash: KeyHash, newest: Newest) {
         let today = day_of(newest.at);
-        let (day, count) = self.0.entry((Arc::clone(instance), hash)).or_insert((today, 0));
+        let (day, count) = self.0.entry(Arc::clone(instance)).or_default().entry(hash).or_insert((today, 0));
         if today > *day {
             (*day, *count) = (today, 0);
         }
@@ -158,13 +162,15 @@ impl Totals {
     }
 
     fn of(&self, instance: &Arc<str>, hash: KeyHash) -> u64 {
-        self.0.get(&(Arc::clone(instance), hash)).map_or(0, |(_, count)| *count)
+        self.0.get(instance).and_then(|days| days.get(&hash)).map_or(0, |(_, count)| *count)
     }
 
     /// What is written of yesterday grows no more.
     fn forget_before(&mut self, now: SystemTime) {
         let today = day_of(now);
-        self.0.retain(|_, (day, _)| *day >= today);
+        for days in self.0.values_mut() {
+            days.retain(|_, (day, _)| *day >= today);
+        }
     }
 }
 
@@ -232,6 +238,8 @@ impl Uses {
                 count: totals.of(instance, *hash),
             }));
         }
+        // In the order in which stores keep keys, so that each of their pages is written once.
+        list.sort_unstable_by(|one, other| (&one.instance, &one.hash).cmp(&(&other.instance, &other.hash)));
         list
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! Every byte that a client chose goes through [`redact`](super::redact). Writes no file.
 
-use std::io::Write;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::figures;
 use super::metrics::{auth_label, protocol_label};
 use super::redact::{self, Value};
 use super::{Format, Record};
@@ -14,12 +14,37 @@ const LONGEST_QUERY: usize = 512;
 const LONGEST_USER_AGENT: usize = 256;
 const LONGEST_WORD: usize = 128;
 
-/// A finished request on its way into the log.
+/// Finished requests on their way into the log.
+///
+/// Their texts are copied together. The bytes themselves belong to the buffers of connections, which could not
+/// be used again as long as a line holds on to them.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    lines: Vec<Line>,
+    texts: Vec<u8>,
+}
+
+/// A finished request.
 #[derive(Debug)]
-pub(super) struct Line {
-    pub(super) record: Record,
+struct Line {
+    /// Without its texts.
+    record: Record,
     /// From the request's head to the end of the response.
-    pub(super) took: Duration,
+    took: Duration,
+    target: usize,
+    user_agent: Option<usize>,
+    user_id: Option<usize>,
+    key_id: Option<usize>,
+}
+
+/// A finished request with its texts.
+struct Whole<'l> {
+    record: &'l Record,
+    took: Duration,
+    target: &'l [u8],
+    user_agent: Option<&'l [u8]>,
+    user_id: Option<&'l [u8]>,
+    key_id: Option<&'l [u8]>,
 }
 
 /// What the clock on the wall showed at a moment of the steady clock, so that requests need not look.
@@ -43,62 +68,124 @@ impl Anchor {
     }
 }
 
-impl Line {
+impl Lines {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// Bytes of their texts.
+    pub(super) fn text_bytes(&self) -> usize {
+        self.texts.len()
+    }
+
+    /// Adds a request that took so long.
+    pub(super) fn push(&mut self, mut record: Record, took: Duration) {
+        let texts = &mut self.texts;
+        let mut keep = |text: &[u8]| {
+            texts.extend_from_slice(text);
+            text.len()
+        };
+        let target = record.target.take().map_or(0, |target| keep(target.as_str().as_bytes()));
+        let user_agent = record.user_agent.take().map(|agent| keep(agent.as_bytes()));
+        let user_id = record.user_id.take().map(|id| keep(&id));
+        let key_id = record.key_id.take().map(|id| keep(&id));
+        self.lines.push(Line { record, took, target, user_agent, user_id, key_id });
+    }
+
+    /// Hands each to `write`, which appends it, and keeps none.
+    pub(super) fn drain(&mut self, format: Format, anchor: Anchor, mut put: impl FnMut(LineWriter<'_>)) {
+        let mut rest = self.texts.as_slice();
+        let mut take = |length: usize| {
+            let (text, after) = rest.split_at_checked(length).unwrap_or_default();
+            rest = after;
+            text
+        };
+        for line in &self.lines {
+            let whole = Whole {
+                record: &line.record,
+                took: line.took,
+                target: take(line.target),
+                user_agent: line.user_agent.map(&mut take),
+                user_id: line.user_id.map(&mut take),
+                key_id: line.key_id.map(&mut take),
+            };
+            put(LineWriter { whole, format, anchor });
+        }
+        self.lines.clear();
+        self.texts.clear();
+    }
+}
+
+/// One of [`Lines`], ready to be written.
+pub(super) struct LineWriter<'l> {
+    whole: Whole<'l>,
+    format: Format,
+    anchor: Anchor,
+}
+
+impl LineWriter<'_> {
     /// Appends the line and its end.
-    pub(super) fn write(&self, out: &mut Vec<u8>, format: Format, anchor: Anchor) {
-        match format {
-            Format::Json => self.write_json(out, anchor),
-            Format::Text => self.write_text(out, anchor),
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        match self.format {
+            Format::Json => self.whole.write_json(out, self.anchor),
+            Format::Text => self.whole.write_text(out, self.anchor),
         }
         out.push(b'\n');
     }
+}
 
+impl Whole<'_> {
     fn write_json(&self, out: &mut Vec<u8>, anchor: Anchor) {
-        let record = &self.record;
-        let (path, query) = redact::split(record.target());
+        let record = self.record;
+        let (path, query) = redact::split(self.target);
         out.extend_from_slice(br#"{"time":""#);
-        write_time(out, anchor.time_of(record.started));
-        out.push(b'"');
-        json_text(out, "request_id", Some(&record.request_id), LONGEST_WORD, redact::plain);
-        put(out, format_args!(r#","client":"{}""#, record.client));
+        figures::time(out, anchor.time_of(record.started));
+        json_text(out, br#"","request_id":"#, Some(&record.request_id), LONGEST_WORD, redact::plain);
+        out.extend_from_slice(br#","client":""#);
+        figures::address(out, record.client);
         let instance = record.instance.as_ref().map(|name| name.as_bytes());
-        json_text(out, "instance", instance, LONGEST_WORD, redact::plain);
-        json_text(out, "method", Some(record.method.as_str().as_bytes()), LONGEST_WORD, redact::words);
-        json_text(out, "path", Some(path), LONGEST_PATH, redact::path);
-        json_text(out, "query", query, LONGEST_QUERY, redact::query);
-        put(out, format_args!(r#","protocol":"{}""#, protocol_label(record.version)));
+        json_text(out, br#"","instance":"#, instance, LONGEST_WORD, redact::plain);
+        let method = record.method.as_str().as_bytes();
+        json_text(out, br#","method":"#, Some(method), LONGEST_WORD, redact::words);
+        json_text(out, br#","path":"#, Some(path), LONGEST_PATH, redact::path);
+        json_text(out, br#","query":"#, query, LONGEST_QUERY, redact::query);
+        put(out, [r#","protocol":""#, protocol_label(record.version), r#"","status":"#]);
         match record.status {
-            Some(status) => put(out, format_args!(r#","status":{status}"#)),
-            None => put(out, format_args!(r#","status":"aborted""#)),
+            Some(status) => figures::number(out, status.into()),
+            None => out.extend_from_slice(br#""aborted""#),
         }
-        let (auth, outcome) = (auth_label(record), record.outcome.as_str());
-        put(out, format_args!(r#","auth":"{auth}","outcome":"{outcome}""#));
-        json_text(out, "user_id", record.user_id.as_deref(), LONGEST_WORD, redact::plain);
-        json_text(out, "key_id", record.key_id.as_deref(), LONGEST_WORD, redact::plain);
-        put(out, format_args!(r#","duration_ms":{:.3}"#, milliseconds(self.took)));
+        put(out, [r#","auth":""#, auth_label(record), r#"","outcome":""#, record.outcome.as_str()]);
+        json_text(out, br#"","user_id":"#, self.user_id, LONGEST_WORD, redact::plain);
+        json_text(out, br#","key_id":"#, self.key_id, LONGEST_WORD, redact::plain);
+        out.extend_from_slice(br#","duration_ms":"#);
+        figures::milliseconds(out, self.took);
+        out.extend_from_slice(br#","upstream_ms":"#);
         match record.upstream {
-            Some(upstream) => put(out, format_args!(r#","upstream_ms":{:.3}"#, milliseconds(upstream))),
-            None => put(out, format_args!(r#","upstream_ms":null"#)),
+            Some(upstream) => figures::milliseconds(out, upstream),
+            None => out.extend_from_slice(b"null"),
         }
-        let (received, sent, complete) = (record.request_bytes, record.response_bytes, record.complete);
-        put(
-            out,
-            format_args!(r#","request_bytes":{received},"response_bytes":{sent},"complete":{complete}"#),
-        );
+        out.extend_from_slice(br#","request_bytes":"#);
+        figures::number(out, record.request_bytes);
+        out.extend_from_slice(br#","response_bytes":"#);
+        figures::number(out, record.response_bytes);
+        put(out, [r#","complete":"#, if record.complete { "true" } else { "false" }]);
         match record.cut {
-            Some(cut) => put(out, format_args!(r#","cut":"{}""#, cut.as_str())),
+            Some(cut) => put(out, [r#","cut":""#, cut.as_str(), r#"""#]),
             None => out.extend_from_slice(br#","cut":null"#),
         }
-        json_text(out, "user_agent", record.user_agent(), LONGEST_USER_AGENT, redact::words);
+        json_text(out, br#","user_agent":"#, self.user_agent, LONGEST_USER_AGENT, redact::words);
         out.push(b'}');
     }
 
     /// The same for people: always the same columns, `-` for what there is not.
     fn write_text(&self, out: &mut Vec<u8>, anchor: Anchor) {
-        let record = &self.record;
-        let (path, query) = redact::split(record.target());
-        write_time(out, anchor.time_of(record.started));
-        put(out, format_args!(" {} ", record.client));
+        let record = self.record;
+        let (path, query) = redact::split(self.target);
+        figures::time(out, anchor.time_of(record.started));
+        out.push(b' ');
+        figures::address(out, record.client);
+        out.push(b' ');
         text(out, record.instance.as_ref().map(|name| name.as_bytes()), LONGEST_WORD, redact::plain);
         out.extend_from_slice(b" \"");
         text(out, Some(record.method.as_str().as_bytes()), LONGEST_WORD, redact::words);
@@ -108,18 +195,23 @@ impl Line {
             out.push(b'?');
             text(out, query, LONGEST_QUERY, redact::query);
         }
-        put(out, format_args!(" HTTP/{}\" ", protocol_label(record.version)));
+        put(out, [" HTTP/", protocol_label(record.version), "\" "]);
         match record.status {
-            Some(status) => put(out, format_args!("{status}")),
+            Some(status) => figures::number(out, status.into()),
             None => out.extend_from_slice(b"aborted"),
         }
-        put(out, format_args!(" {} {} user=", auth_label(record), record.outcome.as_str()));
-        text(out, record.user_id.as_deref(), LONGEST_WORD, redact::plain);
+        put(out, [" ", auth_label(record), " ", record.outcome.as_str(), " user="]);
+        text(out, self.user_id, LONGEST_WORD, redact::plain);
         out.extend_from_slice(b" key=");
-        text(out, record.key_id.as_deref(), LONGEST_WORD, redact::plain);
-        put(out, format_args!(" {:.3}ms upstream=", milliseconds(self.took)));
+        text(out, self.key_id, LONGEST_WORD, redact::plain);
+        out.push(b' ');
+        figures::milliseconds(out, self.took);
+        out.extend_from_slice(b"ms upstream=");
         match record.upstream {
-            Some(upstream) => put(out, format_args!("{:.3}ms", milliseconds(upstream))),
+            Some(upstream) => {
+                figures::milliseconds(out, upstream);
+                out.extend_from_slice(b"ms");
+            }
             None => out.push(b'-'),
         }
         let completeness = match (record.cut, record.complete) {
@@ -127,21 +219,23 @@ impl Line {
             (None, true) => "complete",
             (None, false) => "incomplete",
         };
-        put(
-            out,
-            format_args!(" in={} out={} {completeness} id=", record.request_bytes, record.response_bytes),
-        );
+        out.extend_from_slice(b" in=");
+        figures::number(out, record.request_bytes);
+        out.extend_from_slice(b" out=");
+        figures::number(out, record.response_bytes);
+        put(out, [" ", completeness, " id="]);
         text(out, Some(&record.request_id), LONGEST_WORD, redact::plain);
         out.extend_from_slice(b" \"");
-        text(out, record.user_agent(), LONGEST_USER_AGENT, redact::words);
+        text(out, self.user_agent, LONGEST_USER_AGENT, redact::words);
         out.push(b'"');
     }
 }
 
 type Redaction = fn(&mut Value<'_>, &[u8]);
 
-fn json_text(out: &mut Vec<u8>, name: &str, bytes: Option<&[u8]>, longest: usize, redaction: Redaction) {
-    put(out, format_args!(r#","{name}":"#));
+/// Writes what goes before the value, and the value.
+fn json_text(out: &mut Vec<u8>, before: &[u8], bytes: Option<&[u8]>, longest: usize, redaction: Redaction) {
+    out.extend_from_slice(before);
     match bytes {
         Some(bytes) => {
             out.push(b'"');
@@ -159,42 +253,8 @@ fn text(out: &mut Vec<u8>, bytes: Option<&[u8]>, longest: usize, redaction: Reda
     }
 }
 
-fn put(out: &mut Vec<u8>, what: std::fmt::Arguments<'_>) {
-    // Writing to memory cannot fail.
-    let _ = out.write_fmt(what);
-}
-
-fn milliseconds(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1000.0
-}
-
-/// Writes a time as RFC 3339 does, in UTC with milliseconds.
-fn write_time(out: &mut Vec<u8>, time: SystemTime) {
-    let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let seconds = since_epoch.as_secs();
-    let (year, month, day) = civil_date(seconds / 86_400);
-    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-    let millisecond = since_epoch.subsec_millis();
-    put(
-        out,
-        format_args!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millisecond:03}Z"),
-    );
-}
-
-/// The Gregorian date of a day since 1970-01-01, counted in years that begin in March, so that the leap
-/// day is the last of its year.
-fn civil_date(days_since_1970: u64) -> (u64, u64, u64) {
-    const FROM_MARCH_OF_YEAR_0: u64 = 719_468;
-    const DAYS_IN_400_YEARS: u64 = 146_097;
-    let days = days_since_1970 + FROM_MARCH_OF_YEAR_0;
-    let (era, day_of_era) = (days / DAYS_IN_400_YEARS, days % DAYS_IN_400_YEARS);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    (year, month, day)
+fn put<const PARTS: usize>(out: &mut Vec<u8>, parts: [&str; PARTS]) {
+    parts.into_iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
 }
 
 #[cfg(test)]
@@ -211,8 +271,9 @@ mod tests {
     fn written(record: Record, format: Format) -> String {
         let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123);
         let anchor = Anchor::new(record.started, at);
-        let mut out = Vec::new();
-        Line { record, took: Duration::from_micros(1500) }.write(&mut out, format, anchor);
+        let (mut lines, mut out) = (Lines::default(), Vec::new());
+        lines.push(record, Duration::from_micros(1500));
+        lines.drain(format, anchor, |line| line.write(&mut out));
         String::from_utf8(out).expect("ASCII")
     }
 
@@ -260,21 +321,6 @@ mod tests {
         let record = || Record { complete: false, cut: Some(super::super::Cut::Session), ..example_record() };
         assert!(written(record(), Format::Json).contains(r#""complete":false,"cut":"session","#));
         assert!(written(record(), Format::Text).contains(" out=5 cut id="));
-    }
-
-    #[test]
-    fn times_are_rfc_3339() {
-        for (seconds, wanted) in [
-            (0, "1970-01-01T00:00:00.000Z"),
-            (951_782_400, "2000-02-29T00:00:00.000Z"),
-            (1_709_251_199, "2024-02-29T23:59:59.000Z"),
-            (4_107_542_400, "2100-03-01T00:00:00.000Z"),
-            (1_798_761_599, "2026-12-31T23:59:59.000Z"),
-        ] {
-            let mut out = Vec::new();
-            write_time(&mut out, SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
-            assert_eq!(out, wanted.as_bytes());
-        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod access_log;
 #[cfg(test)]
 mod canary;
 mod diagnostics;
+mod figures;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod line;

@@ -56,16 +56,6 @@ impl Record {
     pub fn authenticated_by(&self) -> Credential {
         if self.outcome == Outcome::Accepted { self.credential } else { Credential::None }
     }
-
-    /// Path and query as they came; empty where there are none.
-    pub(super) fn target(&self) -> &[u8] {
-        self.target.as_ref().map_or(&[], |target| target.as_str().as_bytes())
-    }
-
-    /// The `User-Agent` field, as it came.
-    pub(super) fn user_agent(&self) -> Option<&[u8]> {
-        self.user_agent.as_ref().map(HeaderValue::as_bytes)
-    }
 }
 
 /// What ended, and with it an exchange that was under way.

@@ -6,6 +6,8 @@
 
 use std::borrow::Cow;
 
+use memchr::{memchr, memchr2_iter, memmem};
+
 /// What stands where a secret was.
 const REDACTED: &[u8] = b"*";
 /// What ends a value that was too long.
@@ -15,6 +17,8 @@ const KEY_PREFIX: &[u8] = b"sk_openbin_";
 const SECRET_HEX_DIGITS: usize = 32;
 /// The shortest header or payload of a session token that is worth the name.
 const JWT_PART: usize = 12;
+/// How a JSON object begins in base64url.
+const JSON_OBJECT: &[u8] = b"eyJ";
 /// Nobody honest encodes a path more often than this.
 const DECODINGS: usize = 4;
 /// A parameter's name that is longer may be a secret without a name.
@@ -45,6 +49,11 @@ impl<'a> Value<'a> {
     /// Writes bytes as they are if they are printable ASCII, and as `\xNN` otherwise: no line can be
     /// broken, forged or made to speak to a terminal (CWE-117).
     fn push(&mut self, bytes: &[u8]) {
+        if bytes.len() < self.room && bytes.iter().all(|&byte| is_plain(byte)) {
+            self.room -= bytes.len();
+            self.out.extend_from_slice(bytes);
+            return;
+        }
         for &byte in bytes {
             if self.is_full() {
                 return;
@@ -52,7 +61,7 @@ impl<'a> Value<'a> {
             self.room -= 1;
             if self.is_full() {
                 self.out.extend_from_slice(CUT);
-            } else if matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\') {
+            } else if is_plain(byte) {
                 self.out.push(byte);
             } else {
                 self.out.extend_from_slice(self.backslash);
@@ -67,6 +76,10 @@ impl<'a> Value<'a> {
     fn push_unless_secret(&mut self, bytes: &[u8]) {
         self.push(if is_secret(bytes) { REDACTED } else { bytes });
     }
+}
+
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')
 }
 
 /// Splits a request target into its path and, where there is one, its query.
@@ -136,6 +149,10 @@ pub(super) fn plain(value: &mut Value<'_>, text: &[u8]) {
 
 /// Whether a text holds a secret, as it is or percent-encoded any number of times.
 fn is_secret(text: &[u8]) -> bool {
+    // Most texts are plain words, and one look at them is enough.
+    if memchr(b'%', text).is_none() {
+        return shows_secret(text);
+    }
     let mut seen = Cow::Borrowed(text);
     for _ in 0..DECODINGS {
         if shows_secret(&seen) {
@@ -150,9 +167,22 @@ fn is_secret(text: &[u8]) -> bool {
 }
 
 pub(super) fn shows_secret(text: &[u8]) -> bool {
-    let shows_key = || text.windows(KEY_PREFIX.len()).any(|part| part.eq_ignore_ascii_case(KEY_PREFIX));
-    let shows_hex = || text.split(|byte| !byte.is_ascii_hexdigit()).any(|run| run.len() >= SECRET_HEX_DIGITS);
-    shows_key() || shows_hex() || text.split(|&byte| !is_token_byte(byte)).any(shows_jwt)
+    // Every secret is longer than that.
+    if text.len() < KEY_PREFIX.len() {
+        return false;
+    }
+    let begins_key = |at: usize| {
+        let part = text.get(at..at + KEY_PREFIX.len());
+        part.is_some_and(|part| part.eq_ignore_ascii_case(KEY_PREFIX))
+    };
+    let shows_hex = || {
+        text.len() >= SECRET_HEX_DIGITS
+            && text.split(|byte| !byte.is_ascii_hexdigit()).any(|run| run.len() >= SECRET_HEX_DIGITS)
+    };
+    let may_show_jwt = || memchr(b'.', text).is_some() && memmem::find(text, JSON_OBJECT).is_some();
+    memchr2_iter(b's', b'S', text).any(begins_key)
+        || shows_hex()
+        || may_show_jwt() && text.split(|&byte| !is_token_byte(byte)).any(shows_jwt)
 }
 
 /// Whether dot-separated base64url (RFC 7515 §3.1) holds two parts of a token, of which one begins like a
@@ -160,7 +190,7 @@ pub(super) fn shows_secret(text: &[u8]) -> bool {
 fn shows_jwt(run: &[u8]) -> bool {
     let mut parts = run.split(|&byte| byte == b'.').peekable();
     while let Some(part) = parts.next() {
-        let object = part.windows(3).position(|start| start == b"eyJ").map_or(0, |at| part.len() - at);
+        let object = memmem::find(part, JSON_OBJECT).map_or(0, |at| part.len() - at);
         if object >= JWT_PART && parts.peek().is_some_and(|next| !next.is_empty()) {
             return true;
         }

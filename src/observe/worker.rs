@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::access_log::{AccessLog, Queue};
-use super::line::Line;
 use super::series::InstanceSeries;
 use super::{Metrics, Record, Settings};
 
@@ -75,7 +74,7 @@ impl WorkerObserver {
         let took = now.saturating_duration_since(record.started);
         self.count(&record, took);
         if let Some(queue) = &self.queue {
-            queue.send(Line { record, took });
+            queue.send(record, took);
         }
     }
 

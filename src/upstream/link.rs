@@ -12,8 +12,9 @@ use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
+use super::spare::Spare;
 use super::watch::{Asked, Watched};
 use super::{ForwardError, Settings, framing};
 use crate::http::RequestBody;
@@ -28,6 +29,10 @@ pub(super) struct Link {
     driver: Pin<Box<Driver>>,
     asked: Asked,
     over: bool,
+    spare: Spare,
+    /// Armed for the longest that a response's head may take. It goes on from one request to the next, and is
+    /// armed anew only when it fires.
+    timer: Pin<Box<Sleep>>,
 }
 
 type Driver = Connection<TokioIo<Watched>, RequestBody>;
@@ -54,7 +59,8 @@ impl Link {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(ForwardError::Broken)?;
-        Ok(Self { sender, driver: Box::pin(driver), asked, over: false })
+        let timer = Box::pin(sleep(settings.response_timeout));
+        Ok(Self { sender, driver: Box::pin(driver), asked, over: false, spare: Spare::default(), timer })
     }
 
     /// Whether a request can be sent now. Also notices that the other end has closed.
@@ -66,6 +72,16 @@ impl Link {
     /// Whether no byte has come since a request was sent.
     pub(super) fn is_unanswered(&self) -> bool {
         self.asked.is_unanswered()
+    }
+
+    /// Keeps what it takes to send a request once more, where it may be.
+    pub(super) fn keep(&mut self, request: &Request<RequestBody>) {
+        self.spare.keep(request);
+    }
+
+    /// What was kept of the latest request.
+    pub(super) fn take_kept(&mut self) -> Option<Request<RequestBody>> {
+        self.spare.take()
     }
 
     /// Moves bytes in both directions, as far as they go.
@@ -86,8 +102,8 @@ impl Link {
         let mut seen = progress.received();
         self.asked.note();
         let mut response = pin!(self.sender.try_send_request(request));
-        let mut deadline = pin!(sleep(head_timeout));
-        let (driver, over) = (&mut self.driver, &mut self.over);
+        let mut since = Instant::now();
+        let (driver, over, timer) = (&mut self.driver, &mut self.over, &mut self.timer);
         poll_fn(|cx| {
             if !*over && driver.as_mut().poll(cx).is_ready() {
                 *over = true;
@@ -102,13 +118,17 @@ impl Link {
                     Some(why) => Err(Failure::Sent(ForwardError::Ambiguous(why))),
                 }));
             }
-            while deadline.as_mut().poll(cx).is_ready() {
-                // An upload that still moves is not an instance that hangs.
-                if progress.received() == seen {
-                    return Poll::Ready(Err(Failure::Sent(ForwardError::HeadTimeout)));
+            while timer.as_mut().poll(cx).is_ready() {
+                let now = Instant::now();
+                if now >= since + head_timeout {
+                    // An upload that still moves is not an instance that hangs.
+                    if progress.received() == seen {
+                        return Poll::Ready(Err(Failure::Sent(ForwardError::HeadTimeout)));
+                    }
+                    seen = progress.received();
+                    since = now;
                 }
-                seen = progress.received();
-                deadline.as_mut().reset(Instant::now() + head_timeout);
+                timer.as_mut().reset(since + head_timeout);
             }
             Poll::Pending
         })

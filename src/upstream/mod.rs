@@ -11,6 +11,7 @@ mod framing;
 mod link;
 mod pool;
 mod probe;
+mod spare;
 mod tunnel;
 mod watch;
 

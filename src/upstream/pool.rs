@@ -5,9 +5,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use hyper::header::HeaderMap;
-use hyper::{Method, Request, Response, StatusCode, Uri, Version};
+use hyper::{Request, Response, StatusCode};
 
 use super::exchange::Exchange;
 use super::link::{Failure, Link};
@@ -30,36 +28,6 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 struct Idle {
     link: Link,
     since: Instant,
-}
-
-/// What is kept of a safe request without content, to send it once more (RFC 9110 §9.2.2).
-struct Spare {
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-}
-
-impl Spare {
-    fn of(request: &Request<RequestBody>) -> Option<Self> {
-        let safe = matches!(*request.method(), Method::GET | Method::HEAD);
-        if !safe || !http_body::Body::is_end_stream(request.body()) {
-            return None;
-        }
-        Some(Self {
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            headers: request.headers().clone(),
-        })
-    }
-
-    fn into_request(self) -> Request<RequestBody> {
-        let mut request = Request::new(RequestBody::own(Bytes::new()));
-        *request.method_mut() = self.method;
-        *request.uri_mut() = self.uri;
-        *request.headers_mut() = self.headers;
-        *request.version_mut() = Version::HTTP_11;
-        request
-    }
 }
 
 impl Upstream {
@@ -87,13 +55,13 @@ impl Upstream {
         mut request: Request<RequestBody>,
     ) -> Result<Response<Exchange>, ForwardError> {
         while let Some(mut link) = self.take() {
-            let spare = Spare::of(&request);
+            link.keep(&request);
             match link.send(request, self.settings.response_timeout).await {
                 Ok(response) => return Ok(self.exchange(response, link)),
                 Err(Failure::Unsent(unsent)) => request = *unsent,
                 Err(Failure::Sent(error)) if error.is_closed() && link.is_unanswered() => {
-                    let Some(spare) = spare else { return Err(error) };
-                    request = spare.into_request();
+                    let Some(spare) = link.take_kept() else { return Err(error) };
+                    request = spare;
                     break;
                 }
                 Err(Failure::Sent(error)) => return Err(error),

@@ -48,7 +48,7 @@ fn rehearsed(config: &Config, instance: &InstanceSettings, folder: &Folder) -> a
     let certificate = Certificates::self_signed(&["localhost".to_owned(), "127.0.0.1".to_owned()])?;
     let mut config = config.clone();
     config.server.listeners =
-        vec![ListenerSettings { address: any, tls: Some(Certificates::new(certificate)) }];
+        vec![ListenerSettings { address: any, tls: Some(Certificates::new(certificate)), proxies: None }];
     config.admin.address = any;
     config.keys.store = StoreSettings::Embedded { path: folder.0.join("gateway.db") };
     config.observe.access_log = None;

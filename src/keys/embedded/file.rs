@@ -20,6 +20,9 @@ const MIGRATIONS: &[&str] =
     &[include_str!("001_keys.sql"), include_str!("002_registry.sql"), include_str!("003_retention.sql")];
 /// Readers such as `sqlite3 … .backup` hold the file for moments.
 const OTHERS_MAY_HOLD_IT_FOR: Duration = Duration::from_secs(5);
+/// What SQLite may hold in memory at most, in KiB (below zero: not in pages). Without room for the pages of some
+/// 10,000 keys it writes and reads them again and again while their last uses are noted.
+const PAGE_CACHE: i32 = -16 * 1024;
 
 /// The open file. The lock goes last: nobody may open the file before SQLite has closed it.
 pub(super) struct File {
@@ -40,6 +43,7 @@ impl File {
         // FULL, so that a revocation that was answered survives a power cut.
         connection.pragma_update(None, "journal_mode", "WAL").map_err(unusable)?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(unusable)?;
+        connection.pragma_update(None, "cache_size", PAGE_CACHE).map_err(unusable)?;
         migrate(&mut connection, version).map_err(unusable)?;
         Ok(Self { connection, _lock: lock })
     }
