@@ -24,7 +24,11 @@ fn check(write: impl FnOnce(&mut Vec<u8>)) {
     let mut out = Vec::new();
     write(&mut out);
     assert!(out.iter().all(|byte| matches!(byte, b' '..=b'~') && *byte != b'"'), "not printable");
-    assert!(!shows_secret(&out), "{}", String::from_utf8_lossy(&out));
+    // The digits of an escape are no digits of what stands beside it.
+    let text = String::from_utf8_lossy(&out);
+    let parts = text.split(r"\x").enumerate();
+    let bare = parts.map(|(index, part)| if index == 0 { part } else { part.get(2..).unwrap_or_default() });
+    assert!(!shows_secret(bare.collect::<Vec<_>>().join(" ").as_bytes()), "{text}");
 }
 
 #[cfg(test)]
