@@ -57,7 +57,10 @@ impl Sentinels {
     /// A setup whose keys are wherever the sentinels say.
     pub fn configure(&self, setup: Setup) -> Setup {
         let addresses: Vec<String> = self.ports.iter().map(|port| format!("'127.0.0.1:{port}'")).collect();
-        setup.in_store(&format!("{{ kind: redis, sentinels: [{}], master: {MASTER} }}", addresses.join(", ")))
+        setup.in_store(&format!(
+            "{{ kind: redis, sentinels: [{}], master: {MASTER}, revoke_wait_replicas: 1 }}",
+            addresses.join(", ")
+        ))
     }
 
     /// Waits until the replica is the master.

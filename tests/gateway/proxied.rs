@@ -15,7 +15,8 @@ async fn asks(gateway: &Gateway, client: &str, request: &Request) -> Option<u16>
 async fn the_client_that_a_proxy_names_is_told_to_the_instance_logged_and_limited() {
     let upstream = Recorder::start().await;
     let setup = Setup::of(upstream.address()).with_environment(SETTING, "127.0.0.1");
-    let gateway = setup.with("limits: { per_address: 2/2h }").start().await;
+    // The lines of one worker are in order.
+    let gateway = setup.with("limits: { per_address: 2/2h }").with("workers: 1").start().await;
     let forged = Request::get("/api/health").field("X-Forwarded-For", "203.0.113.9");
     assert_eq!(asks(&gateway, "192.0.2.7", &forged).await, Some(200));
     assert_eq!(upstream.last().all("x-forwarded-for"), ["192.0.2.7"]);

@@ -78,7 +78,8 @@ async fn no_secret_is_written_anywhere() {
 #[tokio::test]
 async fn every_request_has_one_line_with_its_facts() {
     let upstream = Recorder::start().await;
-    let gateway = Gateway::in_front_of(upstream.address()).await;
+    // The lines of one worker are in order.
+    let gateway = Setup::of(upstream.address()).with("workers: 1").start().await;
     let token = jwt::session();
     Request::get("/assets/app.js?v=secret").field("User-Agent", "agent/1").send(&gateway, Via::Plain).await;
     Request::get("/api/bins").bearer(&token).send(&gateway, Via::H2).await;
