@@ -70,6 +70,13 @@ impl Sentinels {
             .await;
     }
 
+    /// Has the server that was the master follow the one that is.
+    pub async fn until_follows(&self, former: u16) {
+        ask_redis(former, &format!("REPLICAOF 127.0.0.1 {}", self.replica.port()));
+        let follows = || ask_redis(former, "INFO replication").contains("master_link_status:up");
+        wait::until("the former master to follow", follows).await;
+    }
+
     /// Whether gateways can be configured with sentinels.
     pub fn are_known_to_gateways() -> bool {
         let folder = tempfile::tempdir().expect("a directory");

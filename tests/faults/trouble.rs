@@ -166,6 +166,9 @@ impl Trouble {
                 fleet.redis.stop();
                 if let Some(sentinels) = &fleet.sentinels {
                     sentinels.until_promoted().await;
+                    // Without a second server, nothing could be confirmed to have been copied.
+                    fleet.redis.restart();
+                    sentinels.until_follows(fleet.redis.port()).await;
                 }
             }
             Self::GatewayClock => {
