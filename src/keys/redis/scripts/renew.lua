@@ -45,7 +45,8 @@ if id == '' then
     list_as_away()
   end
   local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
-  come_to(last and last[1] or '0-0')
+  -- Only its next call says that it has taken over what is refused here.
+  come_to('0-0')
   return { 'joined', redis.call('GET', store), last and (last[1] .. ' ' .. last[2][2]) or '0-0 ', {}, redis.call('HKEYS', replicas), number }
 end
 
