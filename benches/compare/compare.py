@@ -11,7 +11,7 @@ Ratios are taken within each round, then their median: they can be repeated, tim
 """
 import argparse, json, os, platform, statistics, subprocess, sys, time
 
-from measures import WORKS, check, cost, idle_memory, latency, system_calls
+from measures import CROWDS, WORKS, check, cost, idle_memory, latency, system_calls
 from proxies import Bench
 
 REFERENCE = "haproxy"
@@ -46,9 +46,9 @@ def costs(bench, proxies, plan):
                 if not work.suits(proxy):
                     continue
                 # The first turn warms everything up, and does not count.
-                each = cost(bench, proxy, work, plan.requests if turn else plan.requests // 10)
+                one = cost(bench, proxy, work, plan.requests if turn else plan.requests // 10)
                 if turn:
-                    spent.setdefault(work.name, {}).setdefault(proxy.name, []).append(each)
+                    spent.setdefault(work.name, {}).setdefault(proxy.name, []).append(one)
         took = time.monotonic() - began
         say(f"round {turn} of {plan.rounds}, {took:.0f} s" if turn else "warm")
     return spent
@@ -88,6 +88,12 @@ def measure(bench, plan):
         calls = min(plan.requests, 4_000)
         counted = {proxy.name: [system_calls(bench, proxy, work, calls) for work in (WORKS[0], WORKS[2])] for proxy in proxies}
         results["calls"] = {name: both for name, both in counted.items() if None not in both}
+    if plan.has(20):
+        judges = [proxy for proxy in proxies if proxy.judges]
+        rounds = [{(proxy.name, work.name): cost(bench, proxy, work, 2 * plan.requests + int(work.name))
+                   for work in CROWDS for proxy in judges} for _ in range(plan.latency_rounds)]
+        results["crowds"] = {proxy.name: [statistics.median(one[proxy.name, work.name] for one in rounds) for work in CROWDS]
+                             for proxy in judges}
     if plan.has(15) and bench.load_core is not None:
         results["scaling"] = scaling(bench, plan)
     return results
@@ -115,7 +121,7 @@ def report(results, plan):
     calls, idle = results.get("calls", {}), results["idle"]
     for name in names:
         row = [name, f"{idle[name]:.1f} KiB ({idle[name] / idle[REFERENCE]:.2f})"]
-        row += [f"{each:.2f}" for each in calls[name]] if name in calls else ["–", "–"]
+        row += [f"{count:.2f}" for count in calls[name]] if name in calls else ["–", "–"]
         rows.append(row)
     table(["proxy", "idle TLS connection", "system calls", "system calls, TLS"], rows)
     if "latency" in results:
@@ -123,6 +129,10 @@ def report(results, plan):
         show = lambda each, at: f"{each[at]:,.0f} ({each['added_' + at]:+,.0f})"
         table(["proxy", "p50", "p99", "p50, TLS", "p99, TLS"],
               [[name, *[show(each, at) for each in results["latency"][name] for at in ("p50", "p99")]] for name in names])
+    if "crowds" in results:
+        print("Over few connections and many: CPU of a request (µs), and against the fewest\n")
+        table(["proxy", *[f"{int(work.name):,} connections" for work in CROWDS]],
+              [[name, *[f"{one:.1f} ({one / each[0]:.2f})" for one in each]] for name, each in results["crowds"].items()])
     if "scaling" in results:
         print("One worker and two, on any core: CPU of a request, and how much two cores do of what one does\n")
         table(["proxy", "one worker", "two workers", "two cores do"],

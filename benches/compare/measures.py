@@ -1,8 +1,10 @@
 """What is measured of a proxy, each with its own tool: h2load, strace, sockets, and the gateway's own `bench`."""
-import http.client, json, os, re, resource, shutil, socket, ssl, subprocess, tempfile, time
+import http.client, json, os, shutil, socket, ssl, subprocess, tempfile, time
 
 from proxies import BIG, BODY, SECRET, UPLOAD, USER, key, session
 
+# Of requests in one run, beyond those that each connection begins with.
+FEWEST = 64
 AGENT = "user-agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
 
 
@@ -29,6 +31,9 @@ WORKS = [
     Work("4 MiB up", by_key=True, path="/api/sink", options=("--h1", "-c", "4"), weight=200, upload=True),
 ]
 
+# The same by few and by many connections, none of which may make the others dearer.
+CROWDS = [Work(str(count), options=("--h1", "-c", str(count))) for count in (10, 1_000, 5_000)]
+
 
 def credential(by_key, number=4711):
     return f"authorization: Bearer {key(number)}" if by_key else f"cookie: theme=dark; openbin-access={session()}"
@@ -47,12 +52,23 @@ def h2load(bench, proxy, work, requests):
     assert f"status codes: {requests} 2xx" in done.stdout, (proxy.name, work.name, done.stdout, done.stderr)
 
 
+def each(work, requests, total):
+    """What one more request takes of a total: what a run of as few as there are connections takes is left out, since it
+    is the connections' own. Where each request has a connection, that is what is measured."""
+    requests = max(2 * FEWEST, requests // work.weight)
+    if work.once:
+        return total(requests) / requests
+    fewest = int(work.options[work.options.index("-c") + 1])
+    return (total(requests) - total(fewest)) / (requests - fewest)
+
+
 def cost(bench, proxy, work, requests):
-    """CPU microseconds of the proxy for each time."""
-    requests = max(64, requests // work.weight)
-    before = proxy.cpu_seconds()
-    h2load(bench, proxy, work, requests)
-    return (proxy.cpu_seconds() - before) / requests * 1e6
+    """CPU microseconds of the proxy for each request."""
+    def total(count):
+        before = proxy.cpu_seconds()
+        h2load(bench, proxy, work, count)
+        return (proxy.cpu_seconds() - before) * 1e6
+    return each(work, requests, total)
 
 
 def check(bench, proxy):
@@ -89,8 +105,6 @@ def check(bench, proxy):
 
 def idle_memory(bench, proxy, count):
     """KiB that each idle TLS connection holds, after one answer."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, count + 200)), hard))
     context = ssl.create_default_context(cafile=f"{bench.dir}/chain.pem")
     request = f"GET /api/seen HTTP/1.1\r\nHost: localhost\r\nCookie: openbin-access={session()}\r\n\r\n".encode()
 
@@ -116,20 +130,27 @@ def system_calls(bench, proxy, work, requests):
     """System calls of a request, of all its threads; `None` where strace is not there, or may not look."""
     if not shutil.which("strace"):
         return None
+    try:
+        return each(work, requests, lambda count: traced(bench, proxy, work, count))
+    except PermissionError:
+        return None
+
+
+def traced(bench, proxy, work, requests):
     with tempfile.NamedTemporaryFile("r") as out:
         tracer = subprocess.Popen(["strace", "-c", "-f", "-o", out.name, *[word for pid in proxy.pids() for word in ("-p", str(pid))]],
                                   stderr=subprocess.PIPE, text=True)
-        if not re.search("attached", tracer.stderr.readline()):
+        if "attached" not in tracer.stderr.readline():
             tracer.kill()
             tracer.wait()
-            return None
+            raise PermissionError("strace may not look")
         time.sleep(0.5)
         h2load(bench, proxy, work, requests)
         tracer.terminate()
         tracer.communicate(timeout=20)
         totals = [line.split() for line in out if line.rstrip().endswith("total")]
     # The columns: % of time, seconds, microseconds a call, calls, errors where there were any.
-    return int(totals[-1][3]) / requests if totals else None
+    return int(totals[-1][3])
 
 
 def latency(bench, proxy, rate, seconds, rounds, tls):

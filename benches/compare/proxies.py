@@ -1,5 +1,5 @@
 """The proxies that are compared, their configurations, and the instance behind them."""
-import base64, hashlib, hmac, json, os, shutil, signal, socket, subprocess, sys, tempfile, time
+import base64, hashlib, hmac, json, os, resource, shutil, signal, socket, subprocess, sys, tempfile, time
 
 SECRET = "a-secret-that-is-only-good-for-comparing-proxies"
 KEYS = 10_000
@@ -168,6 +168,9 @@ class Bench:
         two = (os.cpu_count() or 1) > 1
         self.proxy_core, self.load_core = (0, 1) if two else (None, None)
         os.environ["COMPARE_SECRET"] = SECRET
+        # A thousand connections are more than most systems allow a process by themselves.
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
     def pinned(self, command, core):
         return command if core is None else ["taskset", "-c", str(core), *command]
