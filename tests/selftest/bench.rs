@@ -119,6 +119,19 @@ fn what_cannot_be_measured_is_said_before_anything_is() {
 }
 
 #[test]
+fn a_key_that_only_the_gateway_knows_is_not_measured_straight() {
+    let instance = Instance::new();
+    let mut config = tempfile::NamedTempFile::new().expect("a file");
+    let (url, secret) = (&instance.url, instance.secret.path().display());
+    write!(config, "instances: [{{ upstream: '{url}', jwt_secret_file: '{secret}', key_issuer: gateway }}]")
+        .expect("written");
+    let output =
+        run(&["bench", "--stdin", "--config", config.path().to_str().expect("a path")], &instance.key);
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    assert!(said(&output).contains("does not know keys that the gateway issues"), "{}", said(&output));
+}
+
+#[test]
 fn an_instance_that_is_not_there_is_told() {
     let mut instance = Instance::new();
     instance.url = "http://127.0.0.1:1".to_owned();
