@@ -29,8 +29,12 @@ class Plan:
         self.rate = 1_000
         self.ends = time.monotonic() + (options.limit or (110 if quick else 580))
 
-    def has(self, seconds):
-        return time.monotonic() + seconds < self.ends
+    def has(self, seconds, what):
+        """Whether there is time for something; says so where there is none."""
+        if time.monotonic() + seconds < self.ends:
+            return True
+        say(f"no time left for {what}")
+        return False
 
 
 def costs(bench, proxies, plan):
@@ -38,8 +42,7 @@ def costs(bench, proxies, plan):
     spent, took = {}, 0
     for turn in range(plan.rounds + 1):
         began = time.monotonic()
-        if turn > 1 and not plan.has(took + 45):
-            say(f"no time for more than {turn - 1} rounds")
+        if turn > 1 and not plan.has(took + 45, f"more than {turn - 1} rounds"):
             break
         for work in WORKS:
             for proxy in proxies if turn % 2 else reversed(proxies):
@@ -78,23 +81,23 @@ def measure(bench, plan):
         say(f"{proxy.name} answers rightly")
     results = {"idle": {proxy.name: idle_memory(bench, proxy, plan.idle) for proxy in proxies}}
     results["cost"] = costs(bench, proxies, plan)
-    if plan.has(20):
+    if plan.has(20, "latency"):
         results["latency"] = {}
         for tls in (0, 1):
             for proxy in proxies:
                 figures = latency(bench, proxy, plan.rate, 1, plan.latency_rounds, tls)
                 results["latency"].setdefault(proxy.name, []).append(figures)
-    if plan.has(15):
+    if plan.has(15, "system calls"):
         calls = min(plan.requests, 4_000)
         counted = {proxy.name: [system_calls(bench, proxy, work, calls) for work in (WORKS[0], WORKS[2])] for proxy in proxies}
         results["calls"] = {name: both for name, both in counted.items() if None not in both}
-    if plan.has(20):
+    if plan.has(20, "many connections"):
         judges = [proxy for proxy in proxies if proxy.judges]
         rounds = [{(proxy.name, work.name): cost(bench, proxy, work, 2 * plan.requests + int(work.name))
                    for work in CROWDS for proxy in judges} for _ in range(plan.latency_rounds)]
         results["crowds"] = {proxy.name: [statistics.median(one[proxy.name, work.name] for one in rounds) for work in CROWDS]
                              for proxy in judges}
-    if plan.has(15) and bench.load_core is not None:
+    if bench.load_core is not None and plan.has(15, "two workers"):
         results["scaling"] = scaling(bench, plan)
     return results
 
