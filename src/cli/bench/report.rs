@@ -102,8 +102,9 @@ impl fmt::Display for Report<'_> {
         f.write_str(&table(&COLUMNS, &rows, terminal_width()))?;
         write!(
             f,
-            "\nREQUESTS/S as fast as answers come, over {} connections; latencies at {} requests a second, from when each \
-             was due; ADDED to the direct p50 and p99. GATEWAY'S CPU is its CPU time for a request.\n",
+            "\nREQUESTS/S: as many as are answered, over {} connections.\n\
+             P50, P99: latency at {} requests a second, each from when it was due; ADDED to the direct ones.\n\
+             GATEWAY'S CPU: its CPU time for a request.\n",
             self.load.connections, self.load.rate
         )
     }
