@@ -39,6 +39,7 @@ enum Action {
     Revoke(usize),
     Confirm(usize),
     WriteAgain(usize),
+    Notice,
     Copy,
     Fault,
 }
@@ -64,6 +65,9 @@ impl Model for Bounds {
         if world.faults > 0 {
             actions.push(Action::Fault);
         }
+        if self.faults == Faults::Emptied {
+            actions.push(Action::Notice);
+        }
         if self.faults == Faults::FailedOver {
             actions.push(Action::Copy);
         }
@@ -80,6 +84,7 @@ impl Model for Bounds {
             Action::Revoke(key) => next.revoke(key)?,
             Action::Confirm(key) => next.confirm(key, self.copies, mistake)?,
             Action::WriteAgain(key) => next.write_again(key)?,
+            Action::Notice => next.notice()?,
             Action::Copy => next.copy = next.store.clone(),
             Action::Fault => {
                 next.faults -= 1;
@@ -142,6 +147,8 @@ fn breaks(bounds: Bounds) {
 const ONE_KEY: Bounds =
     Bounds { keys: 1, ticks: 4, faults: Faults::None, copies: false, gateways: 1, mistake: Mistake::None };
 
+const EMPTIED: Bounds = Bounds { ticks: 3, faults: Faults::Emptied, ..ONE_KEY };
+
 const FAILED_OVER: Bounds = Bounds { ticks: 3, faults: Faults::FailedOver, copies: true, ..ONE_KEY };
 
 #[test]
@@ -151,7 +158,7 @@ fn what_is_confirmed_to_be_revoked_is_accepted_by_nobody_in_any_order_of_events(
 
 #[test]
 fn nor_where_the_store_loses_everything() {
-    holds(Bounds { ticks: 3, faults: Faults::Emptied, ..ONE_KEY });
+    holds(EMPTIED);
 }
 
 #[test]
@@ -170,7 +177,7 @@ fn nor_with_more_gateways_keys_and_time() {
     holds(Bounds { ticks: 7, ..ONE_KEY });
     holds(Bounds { keys: 2, ticks: 4, ..ONE_KEY });
     holds(Bounds { gateways: 2, ticks: 3, ..ONE_KEY });
-    holds(Bounds { ticks: 4, faults: Faults::Emptied, ..ONE_KEY });
+    holds(Bounds { ticks: 4, ..EMPTIED });
     holds(Bounds { ticks: 4, ..FAILED_OVER });
 }
 
@@ -185,6 +192,7 @@ fn each_mistake_is_found() {
         breaks(Bounds { mistake, ..ONE_KEY });
     }
     breaks(Bounds { mistake: Mistake::TrustsANewServer, ..FAILED_OVER });
+    breaks(Bounds { mistake: Mistake::BelievesAnEmptiedStore, ..EMPTIED });
 }
 
 #[test]

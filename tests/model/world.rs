@@ -95,6 +95,8 @@ pub struct World {
     pub copy: Server,
     /// Since when the revoker has known this server and this log without a break; nothing: for long.
     reign: Option<u8>,
+    /// The name of the store that lists the revoker, as it is told by its own renewals.
+    known: u8,
     pub gateways: [Gateway; GATEWAYS],
     pub revocations: [Revocation; MOST_KEYS],
     pub faults: u8,
@@ -116,6 +118,8 @@ pub enum Mistake {
     TrustsANewServer,
     /// What was remembered before following is kept.
     KeepsWhatItHad,
+    /// A store that does not list the revoker any more is believed when it lists nobody to wait for.
+    BelievesAnEmptiedStore,
 }
 
 impl Server {
@@ -322,7 +326,9 @@ impl World {
             self.revocations[key] = Revocation::Unconfirmed;
             return Some(());
         }
+        let is_listed = self.known == self.store.name || mistake == Mistake::BelievesAnEmptiedStore;
         let steady = match self.reign {
+            _ if !is_listed => Duration::ZERO,
             Some(since) if mistake != Mistake::TrustsANewServer => ticks(self.now - since),
             Some(_) | None => ticks(u8::MAX),
         };
@@ -361,11 +367,18 @@ impl World {
         })
     }
 
-    /// The store loses everything.
+    /// The store loses everything. Nobody is told.
     pub fn empty(&mut self) {
         self.store = Server::new(self.store.name + 1, self.store.life + 1, Record::Missing);
         self.copy = self.store.clone();
-        self.reign = Some(self.now);
+    }
+
+    /// The revoker renews, and finds that the store was emptied.
+    pub fn notice(&mut self) -> Option<()> {
+        (self.known != self.store.name).then(|| {
+            self.known = self.store.name;
+            self.reign = Some(self.now);
+        })
     }
 
     /// The copy takes over.
@@ -391,6 +404,7 @@ pub fn beginning(faults: u8, known: bool) -> World {
         copy: store.clone(),
         store,
         reign: None,
+        known: 0,
         gateways: [Gateway::new(known), Gateway::new(known)],
         revocations: [Revocation::Not; MOST_KEYS],
         faults,
