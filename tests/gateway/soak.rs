@@ -21,6 +21,9 @@ async fn large(bytes: u64) -> Recorder {
     Recorder::scripted(move |mut call| {
         let part = Arc::clone(&part);
         async move {
+            // Many downloads would exhaust what all connections of the machine may hold together, and the system
+            // would then throw away what readers are waiting for.
+            call.send_unbuffered();
             while let Some(request) = call.request().await {
                 let length = if request.method == "GET" { bytes } else { 0 };
                 call.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n")).await;
@@ -148,7 +151,8 @@ async fn settled(gateway: &Gateway) -> u64 {
     gateway.process.resident_bytes()
 }
 
-async fn narrow(to: SocketAddr) -> TcpStream {
+/// A client whose system takes little that it has not read.
+pub async fn narrow(to: SocketAddr) -> TcpStream {
     let socket = TcpSocket::new_v4().expect("socket");
     socket.set_recv_buffer_size(64 * 1024).expect("option");
     wait::within("a connection", socket.connect(to)).await.expect("connected")
