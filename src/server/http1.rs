@@ -21,8 +21,9 @@ use crate::http::{Handler, Lines, Peer};
 use super::activity::{Activity, Exchange, Patience, Shared};
 use super::connection::Door;
 use super::drain::Seat;
-use super::drive::{Cut, End, Watch, drive, drive_to_its_end};
+use super::drive::{End, Watch, drive, drive_to_its_end};
 use super::socket::{Socket, Transport};
+use super::unreadable::refuse;
 use super::{Settings, Timeouts};
 
 /// hyper's settings for HTTP/1.1.
@@ -88,6 +89,14 @@ async fn answer_requests<H: Handler, T: Transport>(
                 until = None;
                 Pin::new(&mut *connection).graceful_shutdown();
             }
+            End::Draining => {
+                let was_busy = shared.activity.busy();
+                Pin::new(&mut *connection).graceful_shutdown();
+                match drive_to_its_end(&mut *connection, &shared.activity, &line).await {
+                    End::Closed(_) if !was_busy => return None,
+                    end => break end,
+                }
+            }
             end => break end,
         }
     };
@@ -107,16 +116,12 @@ async fn answer_requests<H: Handler, T: Transport>(
             let _ = Box::pin(timeout(GOODBYE, &mut *connection)).await;
         }
         End::Closed(result) => Box::pin(part(connection, result, &shared.activity)).await,
-        End::Draining => {
-            let was_busy = shared.activity.busy();
-            Pin::new(&mut *connection).graceful_shutdown();
-            match drive_to_its_end(&mut *connection, &line).await {
-                Ok(result) if was_busy => Box::pin(part(connection, result, &shared.activity)).await,
-                Ok(_) => {}
-                Err(Cut) => sever(*connection),
+        End::Unreadable(why) => {
+            if let Some(socket) = take_socket(*connection) {
+                Box::pin(refuse(door, &shared.peer, socket, why)).await;
             }
         }
-        End::Cut | End::Aged => sever(*connection),
+        End::Cut | End::Aged | End::Draining => sever(*connection),
     }
     None
 }
