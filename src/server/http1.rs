@@ -79,8 +79,7 @@ async fn answer_requests<H: Handler, T: Transport>(
     let Timeouts { idle, write, header, .. } = door.timeouts;
     let patience = Patience { idle, doze: Some(DOZE_AFTER), write, head: Some(header) };
     // Boxed, so that it takes no room while the connection dozes.
-    let connection = door.http1.serve_connection(TokioIo::new(socket), service).with_upgrades();
-    let mut connection = Box::new(connection);
+    let mut connection = Box::new(door.http1.serve_connection(TokioIo::new(socket), service).with_upgrades());
     let end = loop {
         let watch = Watch { activity: &shared.activity, patience, until, line: Some(&line) };
         match drive(&mut *connection, seat, watch).await {
@@ -117,9 +116,7 @@ async fn answer_requests<H: Handler, T: Transport>(
         }
         End::Closed(result) => Box::pin(part(connection, result, &shared.activity)).await,
         End::Unreadable(why) => {
-            if let Some(socket) = take_socket(*connection) {
-                Box::pin(refuse(door, &shared.peer, socket, why)).await;
-            }
+            Box::pin(refuse(door, &shared.peer, take_socket(*connection), why)).await;
         }
         End::Cut | End::Aged | End::Draining => sever(*connection),
     }

@@ -56,7 +56,7 @@ impl Unreadable {
 pub(super) async fn refuse<H: Handler, T: Transport>(
     door: &Door<H>,
     peer: &Peer,
-    mut socket: Socket<T>,
+    socket: Option<Socket<T>>,
     why: Unreadable,
 ) {
     match why {
@@ -64,6 +64,7 @@ pub(super) async fn refuse<H: Handler, T: Transport>(
         Unreadable::HeadTooLarge | Unreadable::TargetTooLong => door.ended.large.inc(),
     }
     tracing::debug!(client = %peer.address, ?why, "not a request, connection closed");
+    let Some(mut socket) = socket else { return };
     let answer = bytes(door.handler.refuse(why.refusal(), peer));
     if socket.say(&answer).await.is_ok() {
         socket.linger().await;
