@@ -101,8 +101,12 @@ async fn failed_handshakes_are_counted_and_told_of_once_a_minute() {
         (failed >= 5.0).then_some(())
     })
     .await;
-    let said = gateway.process.stderr();
-    let told: Vec<_> = said.iter().filter(|line| line.contains("TLS handshake failed")).collect();
-    assert_eq!(told.len(), 1, "{told:?}");
-    assert!(told[0].contains("127.0.0.1:"), "{told:?}");
+    let told = || -> Vec<_> {
+        let said = gateway.process.stderr();
+        said.into_iter().filter(|line| line.contains("TLS handshake failed")).collect()
+    };
+    // What is told is read by another thread.
+    wait::until("a line in the log", || !told().is_empty()).await;
+    assert_eq!(told().len(), 1, "{:?}", told());
+    assert!(told()[0].contains("127.0.0.1:"), "{:?}", told());
 }
