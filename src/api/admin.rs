@@ -102,6 +102,10 @@ impl Handler for Admin {
         let is_head = request.method() == Method::HEAD;
         Ok(if is_head { without_content(response) } else { response })
     }
+
+    fn refuse(&self, refusal: Refusal, _peer: &Peer) -> Response<Self::Body> {
+        refused(refusal)
+    }
 }
 
 fn own(status: StatusCode, content_type: HeaderValue, text: impl Into<Bytes>) -> Response<Body<Incoming>> {

@@ -1,6 +1,7 @@
 //! One worker's gateway, and the walk of one request through it.
 
 mod own_keys;
+mod refuse;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -10,9 +11,10 @@ use std::time::{Instant, SystemTime};
 use arc_swap::ArcSwap;
 use http_body::Body as _;
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, USER_AGENT};
-use hyper::{Method, Request, Response, Uri, Version};
+use hyper::header::{CONTENT_LENGTH, HeaderValue, USER_AGENT};
+use hyper::{Method, Request, Response, Uri};
 
+use self::refuse::refuse;
 use super::denial::{Stop, told};
 use super::forward::{Answer, Asker, Way, forward};
 use super::limits::{Standing, Words};
@@ -27,7 +29,7 @@ use super::stand_in::Acts;
 use super::{adopt, authority, credential, csrf, target, upgrade};
 use crate::auth::{self, Denied, Identity, look_again};
 use crate::http::header::X_REQUEST_ID;
-use crate::http::{Abort, Body, Handler, Line, Peer, Refusal, RequestBody, reply};
+use crate::http::{Abort, Body, Handler, Line, Peer, Refusal, RequestBody};
 use crate::keys::{AddressFamily, Attempt, Epoch, Token, UsageShard};
 use crate::observe::{Credential, Metrics, Outcome, Record, WorkerObserver};
 use crate::upstream::{Exchange, Upstream};
@@ -287,6 +289,10 @@ impl Handler for Gateway {
         note.edit(|record| record.status = Some(response.status().as_u16()));
         Ok(response.map(|body| Recorded::new(body, note)))
     }
+
+    fn refuse(&self, refusal: Refusal, peer: &Peer) -> Response<Self::Body> {
+        self.refuse_unreadable(refusal, peer)
+    }
 }
 
 impl View {
@@ -381,17 +387,4 @@ fn without_content(response: Answer) -> Answer {
         bare @ (Body::Own(_) | Body::Upstream(_)) => bare,
     };
     Response::from_parts(head, body)
-}
-
-/// Answers here. Where the request could not be understood in one way, no other follows on its connection.
-fn refuse(refusal: Refusal, version: Version, view: &View, note: &Note) -> Answer {
-    let instance = note.instance();
-    let chosen = view.plan.instances().iter().find(|one| Some(&one.name) == instance);
-    let mut response = reply(refusal, chosen.and_then(|one| one.cors.as_ref()));
-    let closes =
-        matches!(refusal, Refusal::Ambiguous(_) | Refusal::MethodNotAllowed | Refusal::ContentTooSlow);
-    if closes && version < Version::HTTP_2 {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 
-use super::Line;
+use super::{Line, Refusal};
 
 /// What answers the requests of one worker. Made on the worker's own thread, so it need not be `Send`.
 pub trait Handler: 'static {
@@ -21,6 +21,10 @@ pub trait Handler: 'static {
         peer: &Peer,
         line: Line,
     ) -> impl Future<Output = Result<Response<Self::Body>, Abort>>;
+
+    /// Answers what could not be read as a request. The connection ends behind the answer, whose body must be there
+    /// at once.
+    fn refuse(&self, refusal: Refusal, peer: &Peer) -> Response<Self::Body>;
 }
 
 /// The request cannot be answered: break off instead of pretending that it could.

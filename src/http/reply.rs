@@ -59,6 +59,10 @@ pub enum Refusal {
     ContentTooSlow,
     /// The request target is longer than the configured limit.
     TargetTooLong,
+    /// The head of the request is longer than the configured limit, or has more fields.
+    HeadTooLarge,
+    /// The content has a transfer coding that is not understood here (RFC 9112 §6.1).
+    UnknownCoding,
     /// A limit was reached.
     RateLimited {
         /// When to try again; told in whole seconds, rounded up, at least one.
@@ -134,6 +138,8 @@ impl Refusal {
             Self::ContentTooLarge => (413, "PAYLOAD_TOO_LARGE", "The request is too large"),
             Self::ContentTooSlow => (408, "REQUEST_TIMEOUT", "The request was sent too slowly"),
             Self::TargetTooLong => (414, "URI_TOO_LONG", "The request address is too long"),
+            Self::HeadTooLarge => (431, "HEADERS_TOO_LARGE", "The request headers are too large"),
+            Self::UnknownCoding => (501, "NOT_IMPLEMENTED", "This transfer coding is not supported"),
             Self::RateLimited { .. } => (429, "RATE_LIMITED", "Too many requests, please try again later"),
             Self::StoreUnavailable => (503, "STORE_UNAVAILABLE", UNCHECKED),
             Self::UpstreamUnavailable => (502, "UPSTREAM_UNAVAILABLE", UNREACHABLE),

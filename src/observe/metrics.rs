@@ -68,7 +68,8 @@ pub struct Metrics {
     pub connections: IntGaugeVec,
     /// `connections_ended_total{reason}`: ended or not let in by a bound: as many were open as may be, in all
     /// (`full`) or from one `address`; the `proxy` header, the TLS `handshake` or a request's `head` took too long
-    /// or was wrong; the client left what waited for it `unread`; its `age`.
+    /// or was wrong; `tls` failed; what came was `unreadable` as a request, or its head too `large`; the client left
+    /// what waited for it `unread`; its `age`.
     pub connections_ended: IntCounterVec,
     /// `certificate_expiry_timestamp_seconds{listener}`: Unix time.
     pub certificate_expiry: IntGaugeVec,

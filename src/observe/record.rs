@@ -146,6 +146,8 @@ pub enum Outcome {
     PlanRestricted,
     /// Refused before a credential was looked at: the request, its method, host or size.
     RequestRefused,
+    /// Refused since it could not be read as a request.
+    Unreadable,
     /// The key store could not answer.
     StoreUnavailable,
     /// The instance could not say whose key it is.
@@ -180,6 +182,7 @@ impl Outcome {
             Self::AccountSuspended => "account_suspended",
             Self::PlanRestricted => "plan_restricted",
             Self::RequestRefused => "request_refused",
+            Self::Unreadable => "unreadable",
             Self::StoreUnavailable => "store_unavailable",
             Self::InstanceUnavailable => "instance_unavailable",
             Self::RateLimited => "rate_limited",

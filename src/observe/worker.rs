@@ -123,6 +123,7 @@ mod tests {
         Outcome::AccountSuspended,
         Outcome::PlanRestricted,
         Outcome::RequestRefused,
+        Outcome::Unreadable,
         Outcome::StoreUnavailable,
         Outcome::InstanceUnavailable,
         Outcome::RateLimited,

@@ -39,7 +39,7 @@ use hyper::http::request;
 use hyper::{Method, Request, Response};
 use serde_json::{Map, Value};
 
-use crate::http::{Abort, Handler, Line, Peer};
+use crate::http::{Abort, Handler, Line, Peer, Refusal};
 use answer::{Answer, Dress, Fault, bytes, preflight};
 use body::Tally;
 use cookie::Jar;
@@ -101,6 +101,12 @@ impl Handler for Sample {
         _line: Line,
     ) -> Result<Response<SampleBody>, Abort> {
         Ok(self.answer(request).await)
+    }
+
+    fn refuse(&self, refusal: Refusal, _peer: &Peer) -> Response<SampleBody> {
+        let mut response = Response::new(SampleBody::bytes(Bytes::new()));
+        *response.status_mut() = refusal.status();
+        response
     }
 }
 

@@ -52,15 +52,26 @@ impl Trouble {
     }
 }
 
-/// Lets one message a second through.
-#[derive(Debug, Default)]
+/// Lets one message a while through; a second, unless told otherwise.
+#[derive(Debug)]
 pub(super) struct Complaint {
     last: Option<Instant>,
+    every: Duration,
+}
+
+impl Default for Complaint {
+    fn default() -> Self {
+        Self::every(Duration::from_secs(1))
+    }
 }
 
 impl Complaint {
+    pub(super) fn every(every: Duration) -> Self {
+        Self { last: None, every }
+    }
+
     pub(super) fn due(&mut self, now: Instant) -> bool {
-        let due = self.last.is_none_or(|last| now.duration_since(last) >= Duration::from_secs(1));
+        let due = self.last.is_none_or(|last| now.duration_since(last) >= self.every);
         if due {
             self.last = Some(now);
         }

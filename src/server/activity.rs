@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use crate::http::{Abort, Handler, Line, Lines, Peer};
 
 use super::traffic::Traffic;
+use super::unreadable::Unreadable;
 
 /// How long a connection may stay in which state.
 #[derive(Debug, Clone, Copy)]
@@ -100,6 +101,12 @@ impl Activity {
         self.last.get().0
     }
 
+    /// Why what came is no request, once all that came before it is answered.
+    pub(super) fn unreadable(&self) -> Option<Unreadable> {
+        let why = self.traffic.unreadable()?;
+        (self.exchanges.get() == 0 && !self.traffic.is_unsent()).then_some(why)
+    }
+
     /// Nothing more is sent.
     pub(super) fn give_up(&self) {
         self.traffic.give_up();
@@ -163,6 +170,7 @@ impl Activity {
         self.exchanges.set(self.exchanges.get() + 1);
         self.last.set((version, framing));
         self.head_since.set(None);
+        self.traffic.begin();
     }
 
     fn end(&self) {
@@ -179,7 +187,7 @@ impl Activity {
 #[derive(Debug)]
 pub(super) struct Shared<H> {
     handler: Rc<H>,
-    peer: Peer,
+    pub(super) peer: Peer,
     pub(super) activity: Activity,
 }
 

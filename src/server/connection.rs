@@ -1,11 +1,12 @@
 //! One connection from its acceptance: PROXY header, TLS handshake, choice of the protocol, [`Peer`].
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::server::conn::{http1 as hyper1, http2 as hyper2};
 use tokio::net::TcpStream;
@@ -16,6 +17,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::http::{Handler, Peer, Protocol, TlsSession};
 
+use super::accept::Complaint;
 use super::drain::Seat;
 use super::ended::Ended;
 use super::gate::Permit;
@@ -32,6 +34,7 @@ pub(super) struct Door<H> {
     pub(super) proxies: Option<Addresses>,
     pub(super) timeouts: Timeouts,
     pub(super) ended: Ended,
+    pub(super) failed_handshakes: RefCell<Complaint>,
     pub(super) max_header_bytes: usize,
     pub(super) http1: hyper1::Builder,
     pub(super) http2: hyper2::Builder<LocalExecutor>,
@@ -76,7 +79,7 @@ pub(super) async fn serve<H: Handler>(
         let socket = Socket::guarded(stream, permit, Guard::new(door.max_header_bytes));
         return Box::pin(http1::serve(door, socket, peer, seat)).await;
     };
-    let Some(stream) = Box::pin(handshake(&door, acceptor, stream, &mut seat)).await else {
+    let Some(stream) = Box::pin(handshake(&door, acceptor, (stream, address), &mut seat)).await else {
         return;
     };
     let session = tls_session(&stream);
@@ -132,13 +135,18 @@ async fn in_time<T>(
 async fn handshake<H>(
     door: &Door<H>,
     acceptor: &TlsAcceptor,
-    stream: TcpStream,
+    (stream, client): (TcpStream, SocketAddr),
     seat: &mut Seat,
 ) -> Option<TlsStream<TcpStream>> {
     match in_time(door.timeouts.handshake, acceptor.accept(stream), seat).await? {
         Ok(Ok(stream)) => Some(stream),
         Ok(Err(error)) => {
-            tracing::debug!(%error, "TLS handshake failed");
+            door.ended.tls.inc();
+            if door.failed_handshakes.borrow_mut().due(Instant::now()) {
+                tracing::info!(%client, listener = %door.local, %error, "TLS handshake failed; others, this minute, are only counted");
+            } else {
+                tracing::debug!(%client, %error, "TLS handshake failed");
+            }
             None
         }
         Err(_) => {
@@ -148,6 +156,9 @@ async fn handshake<H>(
         }
     }
 }
+
+/// Between two messages about handshakes that failed: anybody can make them fail.
+pub(super) const TELL_OF_HANDSHAKES_EVERY: Duration = Duration::from_secs(60);
 
 fn tls_session(stream: &TlsStream<TcpStream>) -> TlsSession {
     let (_, connection) = stream.get_ref();

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::activity::{Activity, Due, Patience};
 use super::drain::Seat;
+use super::unreadable::Unreadable;
 use crate::http::Line;
 
 /// Why a connection is no longer driven.
@@ -31,6 +32,8 @@ pub(super) enum End {
     Draining,
     /// Its line was cut.
     Cut,
+    /// What came is no request, and all before it is answered.
+    Unreadable(Unreadable),
 }
 
 /// What is looked at beside the connection.
@@ -71,6 +74,9 @@ where
         if let Poll::Ready(result) = Pin::new(&mut *connection).poll(cx) {
             return Poll::Ready(End::Closed(result));
         }
+        if let Some(why) = activity.unreadable() {
+            return Poll::Ready(End::Unreadable(why));
+        }
         if seat.draining(cx) {
             return Poll::Ready(End::Draining);
         }
@@ -95,19 +101,21 @@ where
     .await
 }
 
-/// The connection's line was cut.
-pub(super) struct Cut;
-
-/// Polls a connection that is to end by itself.
-pub(super) async fn drive_to_its_end<C>(connection: &mut C, line: &Line) -> Result<hyper::Result<()>, Cut>
+/// Polls a connection that is to end by itself; says how it did.
+pub(super) async fn drive_to_its_end<C>(connection: &mut C, activity: &Activity, line: &Line) -> End
 where
     C: Future<Output = hyper::Result<()>> + Unpin,
 {
     poll_fn(|cx| {
         if line.is_cut(cx) {
-            return Poll::Ready(Err(Cut));
+            return Poll::Ready(End::Cut);
         }
-        Pin::new(&mut *connection).poll(cx).map(Ok)
+        match Pin::new(&mut *connection).poll(cx) {
+            Poll::Ready(result) => Poll::Ready(End::Closed(result)),
+            Poll::Pending => {
+                activity.unreadable().map_or(Poll::Pending, |why| Poll::Ready(End::Unreadable(why)))
+            }
+        }
     })
     .await
 }

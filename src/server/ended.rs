@@ -15,6 +15,12 @@ pub(super) struct Ended {
     pub(super) handshake: IntCounter,
     /// A request's head took too long.
     pub(super) head: IntCounter,
+    /// The TLS handshake failed.
+    pub(super) tls: IntCounter,
+    /// What came could not be read as a request in one way.
+    pub(super) unreadable: IntCounter,
+    /// A request's head or target was longer than it may be.
+    pub(super) large: IntCounter,
     /// The client took nothing of what waited for it.
     pub(super) unread: IntCounter,
     /// It was old.
@@ -31,6 +37,9 @@ impl Ended {
             proxy: of("proxy"),
             handshake: of("handshake"),
             head: of("head"),
+            tls: of("tls"),
+            unreadable: of("unreadable"),
+            large: of("large"),
             unread: of("unread"),
             age: of("age"),
         }

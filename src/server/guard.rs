@@ -40,6 +40,8 @@ struct Head {
     blank: bool,
     length: Option<u64>,
     chunked: bool,
+    /// There is a coding of another name.
+    unknown_coding: bool,
 }
 
 /// Bytes that must not be read as they are.
@@ -54,6 +56,8 @@ pub(super) struct Fault {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
     Head,
+    /// The head, since it names a transfer coding that is not understood here.
+    Coding,
     Content,
 }
 
@@ -73,7 +77,10 @@ impl Guard {
             let at = bytes.len() - rest.len();
             let fault = |(within, part)| Fault { at: at + within, part };
             let used = match &mut self.place {
-                Place::Head(_) => self.head(rest).map_err(|within| fault((within, Part::Head)))?,
+                Place::Head(_) => match self.head(rest) {
+                    Ok(used) => used,
+                    Err(within) => return Err(fault((within, self.part()))),
+                },
                 Place::Content(left) => {
                     let used = usize::try_from(*left).map_or(rest.len(), |left| left.min(rest.len()));
                     *left -= used as u64;
@@ -95,6 +102,14 @@ impl Guard {
             rest = rest.get(used..).unwrap_or_default();
         }
         Ok(())
+    }
+
+    /// Which part of a request a fault of a head is in.
+    fn part(&self) -> Part {
+        match &self.place {
+            Place::Head(Head { unknown_coding: true, .. }) => Part::Coding,
+            Place::Head(_) | Place::Content(_) | Place::Chunks(_) | Place::BeyondLimit => Part::Head,
+        }
     }
 
     /// Looks at one line of a head, or at its beginning; returns its length, or where it is at fault.
@@ -173,6 +188,10 @@ impl Head {
     /// RFC 9112 §6.1: no coding is understood here but `chunked`, which may be applied only once.
     fn transfer_encoding(&mut self, value: &[u8]) -> Option<()> {
         if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
+            let mut codings = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+            self.unknown_coding = codings.any(|one| {
+                !one.eq_ignore_ascii_case(b"chunked") && one.iter().all(u8::is_ascii_alphanumeric)
+            });
             return None;
         }
         self.chunked = true;
@@ -251,7 +270,22 @@ mod tests {
             "Content-Length:\r\n",
             "Content-Length: 18446744073709551616\r\n",
         ] {
-            assert!(matches!(after_head(fields, ""), Some((_, Part::Head))), "{fields:?}");
+            assert!(matches!(after_head(fields, ""), Some((_, Part::Head | Part::Coding))), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_coding_that_nobody_knows_is_told_from_one_that_is_wrong() {
+        for (codings, part) in [
+            ("gzip", Part::Coding),
+            ("gzip, chunked", Part::Coding),
+            ("chunked, identity", Part::Coding),
+            ("chunked, chunked", Part::Head),
+            ("\u{b}chunked", Part::Head),
+            ("chunked;q=1", Part::Head),
+        ] {
+            let fault = after_head(&format!("Transfer-Encoding: {codings}\r\n"), "");
+            assert_eq!(fault.map(|(_, part)| part), Some(part), "{codings:?}");
         }
     }
 

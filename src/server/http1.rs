@@ -21,8 +21,9 @@ use crate::http::{Handler, Lines, Peer};
 use super::activity::{Activity, Exchange, Patience, Shared};
 use super::connection::Door;
 use super::drain::Seat;
-use super::drive::{Cut, End, Watch, drive, drive_to_its_end};
+use super::drive::{End, Watch, drive, drive_to_its_end};
 use super::socket::{Socket, Transport};
+use super::unreadable::refuse;
 use super::{Settings, Timeouts};
 
 /// hyper's settings for HTTP/1.1.
@@ -78,8 +79,7 @@ async fn answer_requests<H: Handler, T: Transport>(
     let Timeouts { idle, write, header, .. } = door.timeouts;
     let patience = Patience { idle, doze: Some(DOZE_AFTER), write, head: Some(header) };
     // Boxed, so that it takes no room while the connection dozes.
-    let connection = door.http1.serve_connection(TokioIo::new(socket), service).with_upgrades();
-    let mut connection = Box::new(connection);
+    let mut connection = Box::new(door.http1.serve_connection(TokioIo::new(socket), service).with_upgrades());
     let end = loop {
         let watch = Watch { activity: &shared.activity, patience, until, line: Some(&line) };
         match drive(&mut *connection, seat, watch).await {
@@ -87,6 +87,14 @@ async fn answer_requests<H: Handler, T: Transport>(
                 door.ended.age.inc();
                 until = None;
                 Pin::new(&mut *connection).graceful_shutdown();
+            }
+            End::Draining => {
+                let was_busy = shared.activity.busy();
+                Pin::new(&mut *connection).graceful_shutdown();
+                match drive_to_its_end(&mut *connection, &shared.activity, &line).await {
+                    End::Closed(_) if !was_busy => return None,
+                    end => break end,
+                }
             }
             end => break end,
         }
@@ -107,16 +115,10 @@ async fn answer_requests<H: Handler, T: Transport>(
             let _ = Box::pin(timeout(GOODBYE, &mut *connection)).await;
         }
         End::Closed(result) => Box::pin(part(connection, result, &shared.activity)).await,
-        End::Draining => {
-            let was_busy = shared.activity.busy();
-            Pin::new(&mut *connection).graceful_shutdown();
-            match drive_to_its_end(&mut *connection, &line).await {
-                Ok(result) if was_busy => Box::pin(part(connection, result, &shared.activity)).await,
-                Ok(_) => {}
-                Err(Cut) => sever(*connection),
-            }
+        End::Unreadable(why) => {
+            Box::pin(refuse(door, &shared.peer, take_socket(*connection), why)).await;
         }
-        End::Cut | End::Aged => sever(*connection),
+        End::Cut | End::Aged | End::Draining => sever(*connection),
     }
     None
 }
@@ -209,7 +211,7 @@ where
 }
 
 /// Most that hyper buffers of one connection in each direction: a few TLS records.
-const BUFFER_BYTES: usize = 128 * 1024;
+const BUFFER_BYTES: usize = 64 * 1024;
 /// Long enough that a busy keep-alive connection never dozes.
 const DOZE_AFTER: Duration = Duration::from_secs(2);
 /// For the end of an idle connection to leave.

@@ -192,7 +192,7 @@ pub(super) async fn serve<H: Handler, T: Transport>(
             shared.activity.give_up();
             let _ = Box::pin(timeout(GOODBYE, &mut connection)).await;
         }
-        End::Idle | End::Doze | End::SlowHead | End::Cut | End::Aged => {
+        End::Idle | End::Doze | End::SlowHead | End::Cut | End::Aged | End::Unreadable(_) => {
             Pin::new(&mut connection).graceful_shutdown();
             let _ = Box::pin(timeout(GOODBYE, &mut connection)).await;
         }

@@ -31,6 +31,7 @@ mod running;
 mod socket;
 mod tls;
 mod traffic;
+mod unreadable;
 mod worker;
 
 pub use certificates::{CertificateError, Certificates, Standing, Validity};

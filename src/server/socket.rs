@@ -15,6 +15,7 @@ use tokio_rustls::server::TlsStream;
 use super::gate::Permit;
 use super::guard::{Fault, Guard, Part};
 use super::traffic::Traffic;
+use super::unreadable::Unreadable;
 
 /// What carries bytes: TCP, or TLS over it.
 pub(super) trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
@@ -103,6 +104,16 @@ impl<T: Transport> Socket<T> {
         self.0.io.tcp().poll_read_ready(cx).map(|_| ())
     }
 
+    /// Sends an answer to what was no request.
+    pub(super) async fn say(&mut self, answer: &[u8]) -> io::Result<()> {
+        let io = &mut self.0.io;
+        timeout(GOODBYE, async {
+            io.write_all(answer).await?;
+            io.flush().await
+        })
+        .await?
+    }
+
     /// Says goodbye, and does not wait for the answer.
     pub(super) async fn close(mut self) {
         let _ = timeout(GOODBYE, self.0.io.shutdown()).await;
@@ -156,6 +167,18 @@ fn discard(tcp: &TcpStream) -> io::Result<Discarded> {
 }
 
 impl<T> Wire<T> {
+    /// Whether this is what hyper answers by itself, to what it could not read as a request.
+    fn holds_back(&self, answer: &[u8]) -> bool {
+        let own = !self.traffic.is_owed()
+            && !matches!(self.watch, Watch::Nobody)
+            && !self.traffic.switched()
+            && !answer.is_empty();
+        if own {
+            self.traffic.refuse(Unreadable::answered_with(answer));
+        }
+        own
+    }
+
     /// Takes back what must not be read of the bytes that just came.
     fn look(&mut self, buffer: &mut ReadBuf<'_>, before: usize) {
         let Watch::Guard(guard) = &mut self.watch else { return };
@@ -166,8 +189,10 @@ impl<T> Wire<T> {
         if let Err(Fault { at, part }) = guard.inspect(came) {
             buffer.set_filled(before + at);
             self.watch = Watch::Faulty(part);
-            if part == Part::Head {
-                self.ahead = Bytes::from_static(WRONG_HEAD);
+            match part {
+                Part::Head => self.traffic.refuse(Unreadable::Malformed),
+                Part::Coding => self.traffic.refuse(Unreadable::UnknownCoding),
+                Part::Content => {}
             }
         }
     }
@@ -185,12 +210,14 @@ impl<T: Transport> Wire<T> {
 }
 
 impl Part {
-    /// What is read where the fault was: of a head nothing more, of content that it is broken.
-    fn end(self) -> io::Result<()> {
+    /// What is read where the fault was: of a head nothing more, since its connection is about to be taken from
+    /// hyper; of content that it is broken.
+    fn end(self) -> Poll<io::Result<()>> {
         match self {
-            Self::Head => Ok(()),
+            Self::Head | Self::Coding => Poll::Pending,
             Self::Content => {
-                Err(io::Error::new(io::ErrorKind::InvalidData, "the content is not well-formed"))
+                let why = "the content is not well-formed";
+                Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, why)))
             }
         }
     }
@@ -212,7 +239,7 @@ impl<T: Transport> AsyncRead for Socket<T> {
                 break;
             }
             if let Watch::Faulty(part) = &this.watch {
-                return Poll::Ready(part.end());
+                return part.end();
             }
             ready!(Pin::new(&mut this.io).poll_read(cx, buffer))?;
             let came = buffer.filled().len() > before;
@@ -230,6 +257,9 @@ impl<T: Transport> AsyncWrite for Socket<T> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self.get_mut().0;
         this.still_wanted()?;
+        if this.holds_back(bytes) {
+            return Poll::Pending;
+        }
         this.traffic.writing();
         let written = Pin::new(&mut this.io).poll_write(cx, bytes);
         this.traffic.tried(written.is_ready());
@@ -256,6 +286,9 @@ impl<T: Transport> AsyncWrite for Socket<T> {
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self.get_mut().0;
         this.still_wanted()?;
+        if this.holds_back(slices.first().map_or(&[][..], |first| first)) {
+            return Poll::Pending;
+        }
         this.traffic.writing();
         let written = Pin::new(&mut this.io).poll_write_vectored(cx, slices);
         this.traffic.tried(written.is_ready());
@@ -267,8 +300,6 @@ impl<T: Transport> AsyncWrite for Socket<T> {
     }
 }
 
-/// Ends a head in a way that hyper answers with 400, wherever in the head it comes.
-const WRONG_HEAD: &[u8] = b"\0\r\n\r\n";
 /// For `close_notify` and FIN to leave.
 const GOODBYE: Duration = Duration::from_secs(2);
 /// Without a byte from a client that has been answered.

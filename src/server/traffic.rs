@@ -1,6 +1,8 @@
 //! What a connection's socket has seen, as far as its timers must know.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+
+use super::unreadable::Unreadable;
 
 /// What the socket has seen. Shared with it by `Arc`, since an upgraded socket may leave this thread.
 #[derive(Debug, Default)]
@@ -13,6 +15,12 @@ pub(super) struct Traffic {
     /// How often it has stalled, so that one stall can be told from the next.
     stalls: AtomicU32,
     given_up: AtomicBool,
+    /// A request is being answered.
+    open: AtomicBool,
+    /// What is written next belongs to a request.
+    owed: AtomicBool,
+    /// Why what came last is no request, if it is none.
+    unreadable: AtomicU8,
 }
 
 impl Traffic {
@@ -27,9 +35,31 @@ impl Traffic {
         self.received.load(Ordering::Relaxed)
     }
 
-    /// A request has ended; what is read next is another's.
+    /// A request has been read.
+    pub(super) fn begin(&self) {
+        self.open.store(true, Ordering::Relaxed);
+        self.owed.store(true, Ordering::Relaxed);
+    }
+
+    /// All requests have ended; what is read next is another's.
     pub(super) fn begin_anew(&self) {
         self.received.store(false, Ordering::Relaxed);
+        self.open.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether what is written belongs to a request.
+    pub(super) fn is_owed(&self) -> bool {
+        self.owed.load(Ordering::Relaxed)
+    }
+
+    /// What came is no request.
+    pub(super) fn refuse(&self, why: Unreadable) {
+        self.unreadable.store(why as u8, Ordering::Relaxed);
+    }
+
+    /// Why what came is no request, if it is none.
+    pub(super) fn unreadable(&self) -> Option<Unreadable> {
+        Unreadable::from_code(self.unreadable.load(Ordering::Relaxed))
     }
 
     /// Something is to be written.
@@ -40,6 +70,9 @@ impl Traffic {
     /// All that was to be written has left for the system.
     pub(super) fn flushed(&self) {
         self.unsent.store(false, Ordering::Relaxed);
+        if !self.open.load(Ordering::Relaxed) {
+            self.owed.store(false, Ordering::Relaxed);
+        }
     }
 
     /// Whether anything waits to be written.

@@ -136,6 +136,7 @@ impl<'a, H: Handler> Site<'a, H> {
             proxies,
             timeouts: self.settings.timeouts,
             ended: self.ended.clone(),
+            failed_handshakes: Complaint::every(connection::TELL_OF_HANDSHAKES_EVERY).into(),
             max_header_bytes: self.settings.max_header_bytes,
             http1: http1::builder(self.settings),
             http2: http2::builder(self.settings, executor.clone()),

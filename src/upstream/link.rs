@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
@@ -21,6 +22,12 @@ use crate::http::RequestBody;
 
 /// Response heads with more fields than this are refused.
 const MAX_RESPONSE_HEADERS: usize = 256;
+/// Most that is read ahead of a client that reads slowly, and the longest head of a response.
+const READ_BYTES: usize = 64 * 1024;
+/// Most that the system takes ahead of what is read; `net.core.rmem_max` holds, too. Left to itself it would grow to
+/// megabytes for each download, and what all connections of a machine hold together is bounded: a few hundred slow
+/// readers would bring the others to a standstill.
+const RECEIVED_BYTES: usize = 256 * 1024;
 
 /// An open connection. Nothing happens on it unless it is polled.
 #[derive(Debug)]
@@ -56,6 +63,7 @@ impl Link {
         let asked = stream.asked();
         let (sender, driver) = http1::Builder::new()
             .max_headers(MAX_RESPONSE_HEADERS)
+            .max_buf_size(READ_BYTES)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(ForwardError::Broken)?;
@@ -150,6 +158,7 @@ async fn connect(settings: &Settings) -> io::Result<TcpStream> {
     let port = authority.port_u16().unwrap_or(80);
     let stream = TcpStream::connect((host, port)).await?;
     stream.set_nodelay(true)?;
+    SockRef::from(&stream).set_recv_buffer_size(RECEIVED_BYTES)?;
     Ok(stream)
 }
 

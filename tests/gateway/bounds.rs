@@ -1,8 +1,13 @@
 //! What one client may take up at most: length and pace of a request, unread answers, descriptors.
 
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::soak::narrow;
 use crate::support::frames::{Frames, StreamEnd};
 use crate::support::{EVERY_WAY, Gateway, Recorder, Request, Setup, Wire, jwt, wait};
 
@@ -99,6 +104,46 @@ async fn endless() -> Recorder {
         }
     })
     .await
+}
+
+#[tokio::test]
+async fn what_nobody_reads_is_left_with_the_instance() {
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&sent);
+    let upstream = Recorder::scripted(move |mut call| {
+        let sent = Arc::clone(&counted);
+        async move {
+            call.send_unbuffered();
+            call.request().await;
+            call.send("HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n").await;
+            while call.send([b'x'; 0x4000]).await {
+                sent.fetch_add(0x4000, Ordering::SeqCst);
+            }
+        }
+    })
+    .await;
+    let gateway = Gateway::in_front_of(upstream.address()).await;
+    let before = gateway.process.resident_bytes();
+    let mut reader = narrow(gateway.http).await;
+    let ask = Request::get("/api/bins/export").bearer(&jwt::session()).bytes();
+    reader.write_all(&ask).await.expect("sent");
+    // A fast reader for a moment, so that every buffer that grows with use has grown.
+    let mut buffer = vec![0; 256 * 1024];
+    let mut read = 0;
+    while read < 64 << 20 {
+        read += wait::within("bytes", reader.read(&mut buffer)).await.expect("bytes");
+    }
+    let mut still = (0, 0);
+    wait::until("the instance to find no more room", || {
+        let now = sent.load(Ordering::SeqCst);
+        still = if still.0 == now { (now, still.1 + 1) } else { (now, 0) };
+        still.1 > 100
+    })
+    .await;
+    let ahead = still.0 - read;
+    assert!(ahead < 1536 * 1024, "{} KiB are on their way", ahead / 1024);
+    let held = gateway.process.resident_bytes().saturating_sub(before);
+    println!("on its way: {} KiB; in use: {} KiB more", ahead / 1024, held / 1024);
 }
 
 #[tokio::test]

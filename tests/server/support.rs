@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use openbin_gateway::http::{Abort, Handler, Line, Peer};
+use openbin_gateway::http::{Abort, Handler, Line, Peer, Refusal};
 use openbin_gateway::observe::Metrics;
 use openbin_gateway::server::{
     Addresses, Certificates, ListenerSettings, Running, ServerError, Settings, Timeouts, start,
@@ -85,6 +85,12 @@ impl Handler for Probe {
                 own(format!("{thread} {:?} {:?}", peer.tls, request.version()))
             }
         }
+    }
+
+    fn refuse(&self, refusal: Refusal, _peer: &Peer) -> Response<Self::Body> {
+        let mut response = Response::new(Full::from("not a request"));
+        *response.status_mut() = refusal.status();
+        response
     }
 }
 

@@ -29,6 +29,8 @@ pub type Field = (Vec<u8>, Vec<u8>);
 pub struct Frames {
     stream: TlsStream<TcpStream>,
     next: u32,
+    /// The last stream that was seen to end by [`Self::content`].
+    ended: u32,
     broken: bool,
 }
 
@@ -47,7 +49,7 @@ impl Frames {
     pub async fn connect(address: SocketAddr) -> Self {
         let mut stream = tls_stream(address, "localhost", &[b"h2"]).await;
         stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.expect("the preface");
-        let mut frames = Self { stream, next: 1, broken: false };
+        let mut frames = Self { stream, next: 1, ended: 0, broken: false };
         frames.frame(SETTINGS, 0, 0, &[]).await;
         frames
     }
@@ -157,6 +159,25 @@ impl Frames {
             }
         }
         StreamEnd::Gone
+    }
+
+    /// The next content of this stream; `None` where it has ended.
+    pub async fn content(&mut self, stream: u32) -> Option<Vec<u8>> {
+        while self.ended != stream {
+            let (kind, flags, own, payload) = self.read().await?;
+            match kind {
+                SETTINGS if flags & ACK == 0 => self.frame(SETTINGS, ACK, 0, &[]).await,
+                PING if flags & ACK == 0 => self.frame(PING, ACK, 0, &payload).await,
+                _ => {}
+            }
+            if own == stream && matches!(kind, HEADERS | DATA) && flags & END_STREAM != 0 {
+                self.ended = stream;
+            }
+            if own == stream && kind == DATA && !payload.is_empty() {
+                return Some(payload);
+            }
+        }
+        None
     }
 
     async fn read(&mut self) -> Option<(u8, u8, u32, Vec<u8>)> {

@@ -83,9 +83,25 @@ impl Process {
     /// Resident memory, in bytes.
     pub fn resident_bytes(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).expect("/proc");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
-        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+        kibibytes(&status, "VmRSS:") * 1024
     }
+
+    /// What it has in memory, and how much of that it shares with nobody.
+    pub fn memory(&self) -> Memory {
+        let rollup = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid)).expect("/proc");
+        let of = |name| kibibytes(&rollup, name) * 1024;
+        Memory { resident: of("Rss:"), proportional: of("Pss:"), anonymous: of("Anonymous:") }
+    }
+}
+
+/// What a process has in memory, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Memory {
+    pub resident: u64,
+    /// What it shares with others, counted by its part.
+    pub proportional: u64,
+    /// What is no file's.
+    pub anonymous: u64,
 }
 
 impl Drop for Process {
@@ -94,6 +110,11 @@ impl Drop for Process {
             let _ = lock(&self.child).kill();
         }
     }
+}
+
+fn kibibytes(text: &str, name: &str) -> u64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).expect(name);
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
 fn follow(pipe: impl Read + Send + 'static, lines: Lines) -> thread::JoinHandle<()> {

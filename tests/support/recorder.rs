@@ -210,6 +210,12 @@ impl Call {
         self.stream.write_all(bytes.as_ref()).await.is_ok() && self.stream.flush().await.is_ok()
     }
 
+    /// Has the system hold little of what is sent: left to itself, it takes megabytes for each connection.
+    pub fn send_unbuffered(&self) {
+        let socket = socket2::SockRef::from(self.stream.get_ref());
+        socket.set_send_buffer_size(64 * 1024).expect("option");
+    }
+
     /// Waits until the other end closes or resets the connection.
     pub async fn closed(&mut self) {
         let mut buffer = [0; 4096];
