@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use super::fleet::ask_redis;
+use super::fleet::{ask_redis, try_redis};
 use crate::support::process::Process;
 use crate::support::redis::{RedisServer, free_port};
 use crate::support::{Setup, wait};
@@ -25,7 +25,7 @@ impl Sentinels {
     pub async fn beside(master: &RedisServer, folder: &Path) -> Self {
         let port = master.port().to_string();
         let replica = RedisServer::start_with(&["--replicaof", "127.0.0.1", &port]);
-        let follows = || ask_redis(replica.port(), "INFO replication").contains("master_link_status:up");
+        let follows = || tells(replica.port(), "master_link_status:up");
         wait::until("the replica to follow", follows).await;
         let ports: Vec<u16> = (0..COUNT).map(|_| free_port()).collect();
         let start = |own: &u16| {
@@ -48,7 +48,7 @@ impl Sentinels {
     async fn until_they_agree(&self) {
         let known = format!("name={MASTER},status=ok,address=");
         let agree = |port: &u16| {
-            let said = std::panic::catch_unwind(|| ask_redis(*port, "INFO sentinel")).unwrap_or_default();
+            let said = try_redis(*port, "INFO sentinel").unwrap_or_default();
             said.contains(&known) && said.contains("slaves=1,sentinels=3")
         };
         wait::until("the sentinels to know one another", || self.ports.iter().all(agree)).await;
@@ -65,7 +65,7 @@ impl Sentinels {
 
     /// Waits until the replica is the master.
     pub async fn until_promoted(&self) {
-        let promoted = || ask_redis(self.replica.port(), "INFO replication").contains("role:master");
+        let promoted = || tells(self.replica.port(), "role:master");
         wait::within_time("a failover", Duration::from_secs(30), wait::until("the promotion", promoted))
             .await;
     }
@@ -73,7 +73,7 @@ impl Sentinels {
     /// Has the server that was the master follow the one that is.
     pub async fn until_follows(&self, former: u16) {
         ask_redis(former, &format!("REPLICAOF 127.0.0.1 {}", self.replica.port()));
-        let follows = || ask_redis(former, "INFO replication").contains("master_link_status:up");
+        let follows = || tells(former, "master_link_status:up");
         wait::until("the former master to follow", follows).await;
     }
 
@@ -90,6 +90,11 @@ impl Sentinels {
         assert!(said.contains("jwt_secret"), "the configuration was read: {said}");
         !said.contains("store.sentinels: there is no such setting")
     }
+}
+
+/// Whether a server says this of its part in replication.
+fn tells(server: u16, what: &str) -> bool {
+    try_redis(server, "INFO replication").is_ok_and(|said| said.contains(what))
 }
 
 #[tokio::test]
