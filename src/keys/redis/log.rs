@@ -14,7 +14,7 @@ use super::super::Change;
 use super::super::lease::{Asked, Judgement, Moment, Position, Renewed, Replica, Waited, Whom, judge};
 use super::super::store::{Confirmation, StoreError};
 use super::RedisStore;
-use super::link::Link;
+use super::link::{Link, Proof};
 use super::news::{Entry, read, read_name, read_position, write_name};
 
 const RENEW: &str = include_str!("scripts/renew.lua");
@@ -51,7 +51,8 @@ struct Others {
 }
 
 /// What a renewal is answered: in what way, the store's name, the log's last entry, entries, and who follows it.
-type Answered = (String, String, String, Vec<Entry>, Vec<String>);
+/// Last comes the number of the call, which shows that this is its own answer.
+type Answered = (String, String, String, Vec<Entry>, Vec<String>, String);
 
 /// How far one process had come, and the text in which it said so.
 struct Listed {
@@ -108,10 +109,12 @@ impl RedisStore {
         let mut pipeline = pipe();
         pipeline.cmd("EVAL").arg(RENEW).arg(3).arg(&self.names.log());
         pipeline.arg(replica).arg(u64::try_from(term.as_millis()).unwrap_or(u64::MAX));
-        pipeline.arg(self.log.count.fetch_add(1, Ordering::Relaxed));
+        let number = self.log.count.fetch_add(1, Ordering::Relaxed).to_string();
+        pipeline.arg(&number);
         pipeline.arg(id).arg(call).arg(asked.store.map(write_name).unwrap_or_default());
         pipeline.arg(write_name(rand::random())).arg(ENTRIES);
-        let ((word, store, last, entries, listed),): (Answered,) = self.log.renewals.run(&pipeline).await?;
+        let ((word, store, last, entries, listed, _),): (Answered,) =
+            self.log.renewals.run_with(&pipeline, Proof::Text(&number)).await?;
         let more = word == "more";
         match word.as_str() {
             "joined" => {
@@ -138,7 +141,7 @@ impl RedisStore {
         let mut pipeline = pipe();
         pipeline.cmd("XREAD").arg("COUNT").arg(1).arg("BLOCK").arg(u64::try_from(millis).unwrap_or(1));
         pipeline.arg("STREAMS").arg(log).arg(after.id.to_string()).ignore();
-        self.log.feed.run(&pipeline).await
+        self.log.feed.run_with(&pipeline, Proof::Needless).await
     }
 
     /// Tells that all that this process refuses is in the store again. Whether the same goes for everyone whom

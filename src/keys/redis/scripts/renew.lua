@@ -3,7 +3,7 @@
 -- KEYS: change log, replicas, the store's name. ARGV: the process; how long its leases are, in milliseconds; a
 -- number that no earlier call had; the id and the call of the entry up to which all is applied (no id: it begins
 -- to follow); the name of the store that it followed at first, or nothing; a new name for the store; how many
--- entries at most.
+-- entries at most. The number comes back with the answer.
 local log, replicas, store = unpack(KEYS)
 local replica, term, number, id, call, known, name, most = unpack(ARGV)
 
@@ -27,14 +27,14 @@ if id == '' then
   redis.call('SET', store, name, 'NX')
   local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
   come_to(last and last[1] or '0-0')
-  return { 'joined', redis.call('GET', store), last and (last[1] .. ' ' .. last[2][2]) or '0-0 ', {}, redis.call('HKEYS', replicas) }
+  return { 'joined', redis.call('GET', store), last and (last[1] .. ' ' .. last[2][2]) or '0-0 ', {}, redis.call('HKEYS', replicas), number }
 end
 
 local entries
 if id == '0-0' then
   -- Nothing in the log could show that it is the same.
   if (redis.call('GET', store) or '') ~= known then
-    return { 'lost', '', '', {}, {} }
+    return { 'lost', '', '', {}, {}, number }
   end
   entries = redis.call('XRANGE', log, '-', '+', 'COUNT', most)
 else
@@ -43,18 +43,18 @@ else
   if not held or held[1] ~= id or held[2][2] ~= call then
     local oldest = redis.call('XRANGE', log, '-', '+', 'COUNT', 1)[1]
     local function parts(place)
-      local millis, number = string.match(place, '^(%d+)-(%d+)$')
-      return tonumber(millis), tonumber(number)
+      local millis, nth = string.match(place, '^(%d+)-(%d+)$')
+      return tonumber(millis), tonumber(nth)
     end
-    local millis, number = parts(id)
+    local millis, nth = parts(id)
     local first, its = 0, 0
     if oldest then
       first, its = parts(oldest[1])
     end
-    local trimmed = first > millis or (first == millis and its > number)
-    return { trimmed and 'trimmed' or 'lost', '', '', {}, {} }
+    local trimmed = first > millis or (first == millis and its > nth)
+    return { trimmed and 'trimmed' or 'lost', '', '', {}, {}, number }
   end
 end
 come_to(id)
 local more = #entries == tonumber(most)
-return { more and 'more' or 'follows', '', '', entries, redis.call('HKEYS', replicas) }
+return { more and 'more' or 'follows', '', '', entries, redis.call('HKEYS', replicas), number }
