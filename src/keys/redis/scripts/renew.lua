@@ -3,7 +3,8 @@
 -- KEYS: change log, replicas, the store's name. ARGV: the process; how long its leases are, in milliseconds; a
 -- number that no earlier call had; the id and the call of the entry up to which all is applied (no id: it begins
 -- to follow); the name of the store that it followed at first, or nothing; a new name for the store; how many
--- entries at most. The number comes back with the answer.
+-- entries at most. From who begins to follow, also: the name of the store in which it met others, if that still has
+-- all that it had, and these. The number comes back with the answer.
 local log, replicas, store = unpack(KEYS)
 local replica, term, number, id, call, known, name, most = unpack(ARGV)
 
@@ -22,11 +23,30 @@ local function take_its_place()
   end
 end
 
+-- Those whom this process met before the store lost its list may be cut off, and accept session tokens all the
+-- same: nobody may take them for gone.
+local function list_as_away()
+  local taken = {}
+  for _, other in ipairs(redis.call('HKEYS', replicas)) do
+    taken[string.match(other, '@.*$') or ''] = true
+  end
+  taken[string.match(replica, '@.*$') or ''] = true
+  for i = 10, #ARGV do
+    if not taken[string.match(ARGV[i], '@.*$') or ''] then
+      redis.call('HSET', replicas, ARGV[i], 'away ' .. redis.call('TIME')[1])
+    end
+  end
+end
+
 if id == '' then
   take_its_place()
   redis.call('SET', store, name, 'NX')
+  if ARGV[9] ~= redis.call('GET', store) then
+    list_as_away()
+  end
   local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
-  come_to(last and last[1] or '0-0')
+  -- Only its next call says that it has taken over what is refused here.
+  come_to('0-0')
   return { 'joined', redis.call('GET', store), last and (last[1] .. ' ' .. last[2][2]) or '0-0 ', {}, redis.call('HKEYS', replicas), number }
 end
 
