@@ -4,6 +4,9 @@
 //! signature that is not canonical, unpadded base64url (RFC 7515 §2). What only the instance's database
 //! knows (a raised token version, a suspended user) is left to the instance.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 

@@ -9,6 +9,8 @@ mod limit;
 mod mint;
 mod verifier;
 
+#[cfg(any(test, fuzzing))]
+pub use self::jwt::fuzz;
 pub use again::look_again;
 pub use identity::{Identity, Method, Proof};
 pub use limit::{Admission, Claimant, LimitSettings, LimitState, Limits, Quota};

@@ -21,6 +21,8 @@ pub fn head(text: &[u8]) {
     let Some(mut request) = read(text) else { return };
     let Ok(target) = target::take(&mut request, Scheme::Https) else { return };
     let method = request.method().clone();
+    let written = Uri::from(target.clone()).to_string();
+    assert!(written == target.as_str() && (written.starts_with('/') || written == "*"), "{written}");
     case_does_not_count(&method, target.path());
     credential_is_where_openbin_looks(request.headers());
     let _ = csrf::check(&method, request.headers());
@@ -54,7 +56,10 @@ fn read(text: &[u8]) -> Option<Request<Full<Bytes>>> {
     let method = Method::from_bytes(words.next()?).ok()?;
     let mut request = Request::new(Full::default());
     *request.method_mut() = method;
-    *request.uri_mut() = Uri::try_from(words.next()?).ok()?;
+    let target = words.next()?;
+    // In the forms of HTTP/1.1, or as the `:path` of HTTP/2.
+    let path = || Uri::builder().scheme("https").authority("localhost").path_and_query(target).build();
+    *request.uri_mut() = Uri::try_from(target).or_else(|_| path()).ok()?;
     for line in lines {
         let mut parts = line.splitn(2, |byte| *byte == b':');
         let name = parts.next().and_then(|name| HeaderName::from_bytes(name).ok());

@@ -132,7 +132,7 @@ impl Gateway {
             arrival.standing.within_key_limit(way.limits, identity, note).await?;
         }
         target::empty_where_said(&mut request, way.upstream.settings().response_timeout).await?;
-        let mut request = limited(request, &view.plan, note)?;
+        let mut request = limited(request, &view.plan, &arrival.line, note)?;
         *request.uri_mut() = Uri::from(target);
         let ours = Stamp { identity: identity.as_ref(), origin: arrival.origin, authority, id: arrival.id };
         let forged = stamp(&mut request, ours);
@@ -365,12 +365,13 @@ async fn adopt_key(way: &Way<'_>, text: &[u8]) -> Result<crate::keys::Adoption, 
 fn limited(
     request: Request<Incoming>,
     plan: &Plan,
+    line: &Line,
     note: &mut Note,
 ) -> Result<Request<RequestBody>, Refusal> {
     if request.body().size_hint().lower() > plan.max_body_bytes {
         return Err(Refusal::ContentTooLarge);
     }
-    let request = RequestBody::limited(request, plan.max_body_bytes, plan.body_floor);
+    let request = RequestBody::limited(request, plan.max_body_bytes, plan.body_floor, line);
     note.count_request(request.body().progress());
     Ok(request)
 }

@@ -7,7 +7,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_LENGTH, HeaderValue};
 use hyper::http::uri::PathAndQuery;
-use hyper::{Method, Request, Version};
+use hyper::{Method, Request, Uri, Version};
 use tokio::time::timeout;
 
 use super::denial::Stop;
@@ -36,7 +36,9 @@ pub(super) fn take<B>(request: &mut Request<B>, scheme: Scheme) -> Result<PathAn
     let target = target.unwrap_or_else(|| PathAndQuery::from_static("/"));
     // RFC 9112 §3.2.1 and §3.2.4.
     let whole = target.as_str() == "*" && request.method() == Method::OPTIONS;
-    if !whole && !target.as_str().starts_with('/') {
+    // Of a `:path` that begins with `#` nothing is left, which reads as `/` and is written as nothing.
+    let is_nothing = target.as_str() == "/" && Uri::from(target.clone()).path().is_empty();
+    if is_nothing || (!whole && !target.as_str().starts_with('/')) {
         return Err(Refusal::Ambiguous("The request target is not a path"));
     }
     // RFC 3986 §2: what is not ASCII must be encoded.
@@ -51,8 +53,9 @@ pub(super) fn within(target: &PathAndQuery, max_bytes: usize) -> Result<(), Refu
     if target.as_str().len() > max_bytes { Err(Refusal::TargetTooLong) } else { Ok(()) }
 }
 
-/// Refuses fields of HTTP/2 that HTTP/1.1 cannot carry: values with white space around them (RFC 9113 §8.2.1)
-/// and more than one length (RFC 9110 §8.6) would mean one thing here and another behind.
+/// Refuses fields of HTTP/2 that HTTP/1.1 cannot carry: values with white space around them (RFC 9113 §8.2.1),
+/// names with a quotation mark, which hyper lets pass (RFC 9110 §5.6.2), and more than one length (RFC 9110 §8.6)
+/// would mean one thing here and another behind.
 pub(super) fn carriable<B>(request: &Request<B>) -> Result<(), Refusal> {
     if request.version() < Version::HTTP_2 {
         return Ok(());
@@ -65,6 +68,9 @@ pub(super) fn carriable<B>(request: &Request<B>) -> Result<(), Refusal> {
     };
     if !headers.values().all(bare) {
         return Err(Refusal::Ambiguous("A header value begins or ends with white space"));
+    }
+    if headers.keys().any(|name| name.as_str().contains('"')) {
+        return Err(Refusal::Ambiguous("A header name is not a token"));
     }
     if headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some() {
         return Err(Refusal::Ambiguous("More than one Content-Length header"));
@@ -122,6 +128,12 @@ mod tests {
             [("GET", "*"), ("GET", "bins.example:80"), ("GET", "ftp://bins.example/"), ("GET", "/ü")]
         {
             assert_eq!(taken(method, uri, Scheme::Https), None, "{method} {uri}");
+        }
+        for path in ["#", "#/a"] {
+            let uri = Uri::builder().scheme("https").authority("bins.example").path_and_query(path).build();
+            let mut request = Request::new(());
+            *request.uri_mut() = uri.expect("as h2 makes it");
+            assert!(take(&mut request, Scheme::Https).is_err(), "{path}");
         }
         assert_eq!(taken("GET", "https://bins.example/", Scheme::Http), None);
         assert_eq!(taken("GET", "https://bins.example/", Scheme::Https).as_deref(), Some("/"));

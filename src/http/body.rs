@@ -11,6 +11,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::{Request, Version};
 
+use super::Line;
 use super::header;
 use super::pace::{Floor, Pace};
 
@@ -77,7 +78,7 @@ pub struct RequestBody {
 enum Content {
     Streamed(Incoming),
     /// A stream of HTTP/2, which says for itself whether it came to its end.
-    Multiplexed(Incoming),
+    Multiplexed(Incoming, Line),
     Own(Bytes),
 }
 
@@ -154,12 +155,21 @@ impl RequestBody {
     /// Takes a client's request body; more than `max_bytes` of content is an error, and so is content that comes
     /// more slowly than that.
     #[must_use]
-    pub fn limited(request: Request<Incoming>, max_bytes: u64, floor: Option<Floor>) -> Request<Self> {
-        let of = if request.version() == Version::HTTP_2 { Content::Multiplexed } else { Content::Streamed };
+    pub fn limited(
+        request: Request<Incoming>,
+        max_bytes: u64,
+        floor: Option<Floor>,
+        line: &Line,
+    ) -> Request<Self> {
+        let is_stream = request.version() == Version::HTTP_2;
         request.map(|body| {
             let progress = Rc::<Progress>::default();
             progress.whole.set(body.is_end_stream());
-            Self { content: of(body), remaining: max_bytes, pace: floor.map(Pace::new), progress }
+            let content = match is_stream && !body.is_end_stream() {
+                true => Content::Multiplexed(body, line.clone()),
+                false => Content::Streamed(body),
+            };
+            Self { content, remaining: max_bytes, pace: floor.map(Pace::new), progress }
         })
     }
 
@@ -168,6 +178,13 @@ impl RequestBody {
     pub fn own(content: Bytes) -> Self {
         let (remaining, progress) = (content.len() as u64, Rc::default());
         Self { content: Content::Own(content), remaining, pace: None, progress }
+    }
+
+    fn note_whole(&self) {
+        self.progress.whole.set(true);
+        if let Content::Multiplexed(_, line) = &self.content {
+            line.note_upload(false);
+        }
     }
 
     fn without_forbidden_trailers(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
@@ -201,7 +218,7 @@ impl HttpBody for RequestBody {
             Content::Own(bytes) if bytes.is_empty() => None,
             Content::Own(bytes) => Some(Frame::data(std::mem::take(bytes))),
             Content::Streamed(incoming) => ready!(received(incoming, pace, cx))?,
-            Content::Multiplexed(incoming) => match ready!(received(incoming, pace, cx))? {
+            Content::Multiplexed(incoming, _) => match ready!(received(incoming, pace, cx))? {
                 // hyper takes a reset with NO_ERROR for an end, but it is none (RFC 9113 §8.1).
                 None if !incoming.is_end_stream() => {
                     return Poll::Ready(Some(Err(RequestBodyError::GivenUp)));
@@ -210,7 +227,7 @@ impl HttpBody for RequestBody {
             },
         };
         let Some(frame) = frame else {
-            this.progress.whole.set(true);
+            this.note_whole();
             return Poll::Ready(None);
         };
         if let Some(data) = frame.data_ref() {
@@ -224,20 +241,22 @@ impl HttpBody for RequestBody {
             received.set(received.get() + length);
         }
         // Whoever sees that nothing more will come does not ask again.
-        this.progress.whole.set(this.is_end_stream());
+        if this.is_end_stream() {
+            this.note_whole();
+        }
         Poll::Ready(Some(Ok(this.without_forbidden_trailers(frame))))
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.content {
-            Content::Streamed(incoming) | Content::Multiplexed(incoming) => incoming.is_end_stream(),
+            Content::Streamed(incoming) | Content::Multiplexed(incoming, _) => incoming.is_end_stream(),
             Content::Own(bytes) => bytes.is_empty(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.content {
-            Content::Streamed(incoming) | Content::Multiplexed(incoming) => incoming.size_hint(),
+            Content::Streamed(incoming) | Content::Multiplexed(incoming, _) => incoming.size_hint(),
             Content::Own(bytes) => SizeHint::with_exact(bytes.len() as u64),
         }
     }

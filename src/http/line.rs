@@ -28,6 +28,8 @@ struct Place {
     due: bool,
     /// Parts were given out since that was last asked.
     moved: bool,
+    /// The client has not sent all of its content, as far as anyone has seen.
+    uploads: bool,
     driver: Option<Waker>,
 }
 
@@ -108,6 +110,16 @@ impl Line {
     /// Whether the client has taken anything since this was last asked.
     pub fn has_moved(&self) -> bool {
         self.with(|place| std::mem::take(&mut place.moved)).unwrap_or_default()
+    }
+
+    /// The request has content that goes on, or all of it has come.
+    pub fn note_upload(&self, goes_on: bool) {
+        self.with(|place| place.uploads = goes_on);
+    }
+
+    /// Whether the client may still be sending its content.
+    pub fn has_upload(&self) -> bool {
+        self.with(|place| place.uploads).unwrap_or_default()
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Place) -> T) -> Option<T> {

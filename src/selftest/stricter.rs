@@ -71,8 +71,13 @@ pub const STRICTER: &[Stricter] = &[
         noticed: Noticed::Decision(&["session without an id"], 401),
     },
     Stricter {
+        text: "A session token with a `sub` that is not a text, or with a byte order mark: 401.",
+        noticed: Noticed::Decision(&[], 401),
+    },
+    Stricter {
         text: "More than one `Content-Length`, also the same; any transfer coding but `chunked`; white space \
-               behind the size of a chunk; more than one empty line before a request: 400.",
+               behind the size of a chunk; an extension of a chunk that is no token, or has no name or value; \
+               more than one empty line before a request: 400.",
         noticed: Noticed::Bytes,
     },
     Stricter {

@@ -209,6 +209,9 @@ impl<H> Exchange<H> {
     pub(super) fn begin(shared: &Rc<Shared<H>>, request: &Request<Incoming>, line: Line) -> Self {
         let framing = if request.body().is_end_stream() { Framing::Bodyless } else { Framing::Content };
         shared.activity.begin(request.version(), framing);
+        if framing == Framing::Content {
+            line.note_upload(true);
+        }
         Self { shared: Rc::clone(shared), line }
     }
 }
@@ -221,7 +224,7 @@ impl<H: Handler> Exchange<H> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             self.shared.activity.traffic.switch();
         }
-        Ok(response.map(|body| Tracked { body, exchange: self }))
+        Ok(response.map(|body| Tracked { body: Some(body), exchange: self }))
     }
 }
 
@@ -232,10 +235,11 @@ impl<H> Drop for Exchange<H> {
 }
 
 pin_project! {
-    /// A response body that keeps its exchange open until it is dropped.
+    /// A response body that keeps its exchange open until it is dropped. The body itself goes when it ends: the
+    /// stream that it was for may stay a little longer.
     pub(super) struct Tracked<H: Handler> {
         #[pin]
-        body: H::Body,
+        body: Option<H::Body>,
         exchange: Exchange<H>,
     }
 }
@@ -248,18 +252,27 @@ impl<H: Handler> Body for Tracked<H> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let this = self.project();
-        let frame = this.body.poll_frame(cx);
+        let mut this = self.project();
+        let Some(body) = this.body.as_mut().as_pin_mut() else { return Poll::Ready(None) };
+        let frame = body.poll_frame(cx);
         this.exchange.line.note_due(matches!(frame, Poll::Ready(Some(Ok(_)))));
+        let is_over = match &frame {
+            Poll::Ready(Some(Ok(_))) => this.body.as_ref().get_ref().as_ref().is_none_or(Body::is_end_stream),
+            Poll::Ready(Some(Err(_)) | None) => true,
+            Poll::Pending => false,
+        };
+        if is_over {
+            this.body.set(None);
+        }
         frame
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
 }
 

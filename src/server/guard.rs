@@ -67,6 +67,18 @@ impl Guard {
         Self { place: Place::Head(Head::default()), begun: Vec::new(), longest_line: max_header_bytes }
     }
 
+    /// Whether the next byte belongs to a head.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn is_in_head(&self) -> bool {
+        matches!(self.place, Place::Head(_) | Place::BeyondLimit)
+    }
+
+    /// Whether no byte of a request has come since the last one ended.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn is_between(&self) -> bool {
+        matches!(&self.place, Place::Head(head) if !head.has_target && !head.blank && self.begun.is_empty())
+    }
+
     /// Looks at the bytes that came next.
     ///
     /// # Errors

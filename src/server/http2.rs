@@ -65,34 +65,56 @@ impl<F: Future + 'static> Executor<F> for LocalExecutor {
         tokio::task::spawn_local(async move {
             // Dropped unfinished, a stream is reset (RFC 9113 §5.4.2), and what it had to send thrown away.
             let mut stream = pin!(future);
-            poll_fn(|cx| {
+            let end = poll_fn(|cx| {
                 let is_cut = match &run {
                     Some(Run::Stream(line) | Run::Connect(line)) => line.is_cut(cx),
                     Some(Run::Tunnel(line)) => line.was_cut(),
                     None => false,
                 };
                 if is_cut {
-                    return Poll::Ready(());
+                    return Poll::Ready(Ending::GivenUp);
                 }
                 let line = match &run {
                     Some(Run::Connect(line)) => line,
                     Some(Run::Stream(line)) => {
                         return match stream.as_mut().poll(cx) {
                             Poll::Pending if !reader.is_gone(line, cx) => Poll::Pending,
-                            Poll::Pending | Poll::Ready(_) => Poll::Ready(()),
+                            Poll::Pending => Poll::Ready(Ending::GivenUp),
+                            Poll::Ready(_) => Poll::Ready(Ending::Answered),
                         };
                     }
-                    Some(Run::Tunnel(_)) | None => return stream.as_mut().poll(cx).map(drop),
+                    Some(Run::Tunnel(_)) | None => {
+                        return stream.as_mut().poll(cx).map(|_| Ending::Answered);
+                    }
                 };
                 // What it has run meanwhile belongs to it.
                 next.set(Some(Run::Tunnel(line.clone())));
-                let polled = stream.as_mut().poll(cx).map(drop);
+                let polled = stream.as_mut().poll(cx).map(|_| Ending::Answered);
                 next.set(None);
                 polled
             })
             .await;
+            if let (Ending::Answered, Some(Run::Stream(line))) = (end, &run)
+                && line.has_upload()
+            {
+                Box::pin(linger(line)).await;
+            }
         });
     }
+}
+
+/// How a stream has come to its end.
+enum Ending {
+    Answered,
+    GivenUp,
+}
+
+/// Waits a moment with the reset of a stream that is answered although its client still sends (RFC 9113 §8.1). What
+/// it sends is thrown away. Clients that find the reset together with the answer, curl 7.88 among them, tell of an
+/// error of the stream instead of the answer.
+async fn linger(line: &Line) {
+    let mut over = pin!(sleep(LINGER));
+    poll_fn(|cx| if line.is_cut(cx) { Poll::Ready(()) } else { over.as_mut().poll(cx) }).await;
 }
 
 /// Whether the client of a stream reads. Its window may be shut while its connection goes on.
@@ -212,5 +234,7 @@ const MAX_ERROR_RESETS: usize = 256;
 /// Finds clients that have gone without saying so.
 const PING_EVERY: Duration = Duration::from_secs(60);
 const PONG_WITHIN: Duration = Duration::from_secs(20);
+/// For an answer to be read before its stream is reset.
+const LINGER: Duration = Duration::from_secs(1);
 /// For the last frames of an idle connection.
 const GOODBYE: Duration = Duration::from_secs(2);

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::support::{EVERY_WAY, Gateway, Recorder, Request, Setup, Via, Wire, jwt};
+use crate::support::frames::{Frames, StreamEnd};
+use crate::support::{EVERY_WAY, Gateway, Recorder, Request, Setup, Via, Wire, jwt, wait};
 
 const MIB: u64 = 1024 * 1024;
 const LARGE: u64 = 256 * MIB;
@@ -204,6 +205,40 @@ async fn an_early_answer_with_a_closed_connection_is_told_as_it_is_or_as_a_break
         // Closing with unread content resets the connection, which can destroy the answer on its way.
         let response = answer_to_a_large_upload(&gateway).await;
         assert!(matches!(response.status, 413 | 502), "{}", response.status);
+    }
+}
+
+#[tokio::test]
+async fn over_http2_an_early_answer_comes_a_while_before_the_reset_of_its_stream() {
+    let upstream = Recorder::scripted(|mut call| async move {
+        call.head().await;
+        call.send(EARLY).await;
+        std::future::pending().await
+    })
+    .await;
+    let gateway = Gateway::in_front_of(upstream.address()).await;
+    // Clients that read both together may throw the answer away, as curl 7.88 does.
+    for (path, early) in [("/api/auth/login", 413), ("/api/bins", 401)] {
+        let mut frames = Frames::connect(gateway.https).await;
+        let mut head = frames.head("POST", path);
+        head.push((b"content-length".to_vec(), b"1000000".to_vec()));
+        let stream = frames.open(&head, false).await;
+        frames.data(stream, &[b'x'; 16 * 1024], false).await;
+        let end = frames.end(stream).await;
+        assert!(matches!(end, StreamEnd::Answered { status, .. } if status == early), "{path}: {end:?}");
+        assert!(frames.shows_life_before_the_reset_of(stream).await, "{path}: reset at once");
+        frames.data(stream, &[b'x'; 16 * 1024], false).await;
+        assert_eq!(frames.reset_of(stream).await, Some(0), "{path}: RFC 9113 §8.1, no error");
+    }
+    let lines = wait::until_some("both requests are noted", || {
+        Some(gateway.access_lines()).filter(|lines| lines.len() == 2)
+    });
+    for line in lines.await {
+        assert_eq!(line["complete"], true, "{line}");
+        assert!(
+            line["duration_ms"].as_f64().is_some_and(|took| took < 900.0),
+            "the wait is not the answer's: {line}"
+        );
     }
 }
 

@@ -180,6 +180,29 @@ impl Frames {
         None
     }
 
+    /// Asks for a sign of life; whether it comes before this stream is reset.
+    pub async fn shows_life_before_the_reset_of(&mut self, stream: u32) -> bool {
+        self.frame(PING, 0, 0, b"are you?").await;
+        while let Some((kind, flags, own, _)) = self.read().await {
+            match kind {
+                PING if flags & ACK != 0 => return true,
+                RST_STREAM if own == stream => return false,
+                _ => {}
+            }
+        }
+        false
+    }
+
+    /// Reads until this stream is reset, and returns why; `None` where it is not.
+    pub async fn reset_of(&mut self, stream: u32) -> Option<u32> {
+        while let Some((kind, _, own, payload)) = self.read().await {
+            if kind == RST_STREAM && own == stream {
+                return payload.try_into().ok().map(u32::from_be_bytes);
+            }
+        }
+        None
+    }
+
     async fn read(&mut self) -> Option<(u8, u8, u32, Vec<u8>)> {
         let mut head = [0; 9];
         wait::within("a frame", self.stream.read_exact(&mut head)).await.ok()?;

@@ -16,7 +16,7 @@ enum Place {
     Size,
     /// White space, which only an extension may follow (RFC 9112 §7.1.1).
     Blank,
-    Extension,
+    Extension(Extension),
     SizeEnd,
     Data,
     DataCr,
@@ -29,6 +29,24 @@ enum Place {
     TrailerEnd,
     /// The LF of the empty line.
     End,
+}
+
+/// Where in an extension the next byte belongs: `; name`, `; name=token` or `; name="text"`, with white space
+/// around the marks (RFC 9112 §7.1.1).
+#[derive(Debug, Clone, Copy)]
+enum Extension {
+    /// The first byte of a name.
+    Start,
+    Name,
+    /// White space behind a name.
+    Named,
+    /// The first byte of a value.
+    Value,
+    Token,
+    Quoted,
+    Escaped,
+    /// Behind the quotes.
+    Closed,
 }
 
 impl Chunks {
@@ -65,14 +83,12 @@ impl Chunks {
     fn step(&mut self, byte: u8) -> Option<ControlFlow<(), Place>> {
         let next = match (self.place, byte) {
             (Place::Size, b'\r') if self.digits > 0 => Place::SizeEnd,
-            (Place::Size, b';') if self.digits > 0 => Place::Extension,
+            (Place::Size, b';') if self.digits > 0 => Place::Extension(Extension::Start),
             (Place::Size, b' ' | b'\t') if self.digits > 0 => Place::Blank,
             (Place::Size, digit) => return self.digit(digit).map(ControlFlow::Continue),
             (Place::Blank, b' ' | b'\t') => Place::Blank,
-            (Place::Blank, b';') => Place::Extension,
-            (Place::Extension, b'\r') => Place::SizeEnd,
-            // RFC 9112 §7.1.1: tokens and quoted strings, which have no control characters.
-            (Place::Extension, byte) if byte == b'\t' || !byte.is_ascii_control() => Place::Extension,
+            (Place::Blank, b';') => Place::Extension(Extension::Start),
+            (Place::Extension(extension), byte) => extension.step(byte)?,
             (Place::SizeEnd, b'\n') if self.size == 0 => Place::Trailers,
             (Place::SizeEnd, b'\n') => Place::Data,
             (Place::DataCr, b'\r') => Place::DataLf,
@@ -87,7 +103,6 @@ impl Chunks {
             (Place::End, b'\n') => return Some(ControlFlow::Break(())),
             (
                 Place::Blank
-                | Place::Extension
                 | Place::SizeEnd
                 | Place::Data
                 | Place::DataCr
@@ -110,6 +125,43 @@ impl Chunks {
     }
 }
 
+impl Extension {
+    fn step(self, byte: u8) -> Option<Place> {
+        let next = match (self, byte) {
+            (Self::Start, b' ' | b'\t') => Self::Start,
+            (Self::Start | Self::Name, byte) if is_token(byte) => Self::Name,
+            (Self::Name | Self::Named, b' ' | b'\t') => Self::Named,
+            (Self::Name | Self::Named, b'=') => Self::Value,
+            (Self::Value, b' ' | b'\t') => Self::Value,
+            (Self::Value, b'"') => Self::Quoted,
+            (Self::Value | Self::Token, byte) if is_token(byte) => Self::Token,
+            (Self::Quoted, b'"') => Self::Closed,
+            (Self::Quoted, b'\\') => Self::Escaped,
+            (Self::Quoted | Self::Escaped, byte) if byte == b'\t' || !byte.is_ascii_control() => Self::Quoted,
+            (Self::Name | Self::Named | Self::Token | Self::Closed, b';') => Self::Start,
+            (Self::Name | Self::Token | Self::Closed, b'\r') => return Some(Place::SizeEnd),
+            (Self::Token | Self::Closed, b' ' | b'\t') => return Some(Place::Blank),
+            (
+                Self::Start
+                | Self::Name
+                | Self::Named
+                | Self::Value
+                | Self::Token
+                | Self::Quoted
+                | Self::Escaped
+                | Self::Closed,
+                _,
+            ) => return None,
+        };
+        Some(Place::Extension(next))
+    }
+}
+
+/// RFC 9110 §5.6.2.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
 /// Of a chunk's size; more would come near to what does not fit 64 bits.
 const MOST_DIGITS: u8 = 15;
 
@@ -124,6 +176,8 @@ mod tests {
             "0000\r\n\r\n",
             "5\r\nhello\r\n0\r\n\r\n",
             "a\r\n0123456789\r\n0 ;x\r\n\r\n",
+            "0;a;b = c ;d=\"\" ; e\r\n\r\n",
+            "0 ; a=\"\\\"\\\\\t\u{e4};\"\r\n\r\n",
             "5;a=\"b c\";d\r\n\r\n\n\r\n\r\n0\r\nX: y\r\nZ: 1\r\n\r\n",
         ] {
             let text = format!("{body}next");
@@ -146,6 +200,19 @@ mod tests {
             ("5\nhello", 1),
             ("5;a\nhello", 3),
             ("5;\0\r\n", 2),
+            ("5;\r\n", 2),
+            ("5;;a\r\n", 2),
+            ("5;=a\r\n", 2),
+            ("5;a[b\r\n", 3),
+            ("5;\u{e4}\r\n", 2),
+            ("5;a b\r\n", 4),
+            ("5;a \r\n", 4),
+            ("5;a=\r\n", 4),
+            ("5;a=b,c\r\n", 5),
+            ("5;a=b\"c\"\r\n", 5),
+            ("5;a=\"b\r\n", 6),
+            ("5;a=\"b\\\r\n", 7),
+            ("5;a=\"b\"c\r\n", 7),
             ("5\r\rhello", 2),
             ("5\r\nhello!", 8),
             ("5\r\nhello\n0", 8),
