@@ -144,8 +144,7 @@ impl Gateway {
             return Box::pin(upgrade.ask(&way, request, asker, note)).await;
         }
         let asker = Asker { route, identity, address: arrival.origin.address };
-        let response = forward(&way, request, asker, note).await?;
-        Ok(response)
+        forward(&way, &mut Some(request), asker, note).await
     }
 
     /// Who the request comes from; `None` on open routes, for whoever cannot or need not say.
@@ -395,3 +394,6 @@ fn refuse(refusal: Refusal, version: Version, view: &View, note: &Note) -> Answe
     }
     response
 }
+
+#[cfg(test)]
+mod size_tests;

@@ -19,7 +19,7 @@ use crate::http::header::remove_forbidden_trailers;
 #[derive(Debug)]
 pub struct Exchange {
     body: Incoming,
-    link: Option<Link>,
+    link: Option<Box<Link>>,
     pool: Rc<Upstream>,
     silence: Option<Pin<Box<Sleep>>>,
 }
@@ -36,7 +36,7 @@ pub enum BrokenBody {
 }
 
 impl Exchange {
-    pub(super) fn new(body: Incoming, link: Link, pool: Rc<Upstream>) -> Self {
+    pub(super) fn new(body: Incoming, link: Box<Link>, pool: Rc<Upstream>) -> Self {
         let mut exchange = Self { body, link: Some(link), pool, silence: None };
         if exchange.body.is_end_stream() {
             exchange.release();

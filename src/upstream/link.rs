@@ -19,9 +19,6 @@ use super::watch::{Asked, Watched};
 use super::{ForwardError, Settings, framing};
 use crate::http::RequestBody;
 
-/// Response heads with more fields than this are refused.
-const MAX_RESPONSE_HEADERS: usize = 256;
-
 /// An open connection. Nothing happens on it unless it is polled.
 #[derive(Debug)]
 pub(super) struct Link {
@@ -46,26 +43,31 @@ pub(super) enum Failure {
 }
 
 impl Link {
-    /// Opens a connection.
-    pub(super) async fn open(settings: &Settings) -> Result<Self, ForwardError> {
+    /// Opens a connection. Boxed, since it is handed from one future to the next.
+    pub(super) async fn open(settings: &Settings) -> Result<Box<Self>, ForwardError> {
         let stream = tokio::time::timeout(settings.connect_timeout, connect(settings))
             .await
             .map_err(|_| ForwardError::ConnectTimeout)?
             .map_err(ForwardError::Connect)?;
         let stream = Watched::new(stream);
         let asked = stream.asked();
-        let (sender, driver) = http1::Builder::new()
-            .max_headers(MAX_RESPONSE_HEADERS)
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(ForwardError::Broken)?;
+        // As many fields as hyper takes by itself, 100: with any other number it allocates room for the fields of
+        // every response.
+        let handshake = http1::Builder::new().handshake(TokioIo::new(stream));
+        let (sender, driver) = handshake.await.map_err(ForwardError::Broken)?;
         let timer = Box::pin(sleep(settings.response_timeout));
-        Ok(Self { sender, driver: Box::pin(driver), asked, over: false, spare: Spare::default(), timer })
+        let (driver, spare) = (Box::pin(driver), Spare::default());
+        Ok(Box::new(Self { sender, driver, asked, over: false, spare, timer }))
     }
 
     /// Whether a request can be sent now. Also notices that the other end has closed.
     pub(super) fn is_usable(&mut self) -> bool {
         self.drive(&mut Context::from_waker(Waker::noop()));
+        self.seems_usable()
+    }
+
+    /// Whether a request could be sent when it was last driven.
+    pub(super) fn seems_usable(&self) -> bool {
         !self.over && self.sender.is_ready()
     }
 
