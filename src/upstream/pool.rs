@@ -121,6 +121,7 @@ impl Upstream {
         if !link.seems_usable() && !link.is_usable() {
             return;
         }
+        link.rest();
         let mut idle = self.idle.borrow_mut();
         if idle.len() < self.settings.max_idle {
             idle.push_back(Idle { link, since: Instant::now() });
@@ -156,4 +157,75 @@ impl Upstream {
 
 fn not_sent() -> ForwardError {
     ForwardError::Connect(std::io::ErrorKind::ConnectionAborted.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::io::{Read, Write};
+    use std::net::{SocketAddr, TcpListener};
+    use std::pin::pin;
+
+    use bytes::Bytes;
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    /// Answers each request on one connection with two bytes.
+    fn instance() -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let address = listener.local_addr().expect("its address");
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            let (mut buffer, mut length) = ([0; 4096], 0);
+            while let Ok(more @ 1..) = stream.read(&mut buffer[length..]) {
+                length += more;
+                if buffer[..length].ends_with(b"\r\n\r\n") {
+                    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").expect("an answer");
+                    length = 0;
+                }
+            }
+        });
+        address
+    }
+
+    fn upstream(address: SocketAddr) -> Rc<Upstream> {
+        let minute = Duration::from_secs(60);
+        Rc::new(Upstream::new(Settings {
+            authority: address.to_string().parse().expect("an authority"),
+            connect_timeout: minute,
+            response_timeout: minute,
+            idle_body_timeout: minute,
+            keep_alive: minute,
+            max_idle: 1,
+        }))
+    }
+
+    async fn exchange(upstream: &Rc<Upstream>) -> Bytes {
+        let mut request = Request::new(RequestBody::own(Bytes::new()));
+        *request.uri_mut() = hyper::Uri::from_static("/api/bins");
+        let answer = upstream.send(&mut Some(request)).await.expect("an answer");
+        answer.into_body().collect().await.expect("its content").to_bytes()
+    }
+
+    #[tokio::test]
+    async fn an_exchange_runs_its_task_once_to_ask_and_once_when_the_answer_has_come() {
+        let work = async {
+            let upstream = upstream(instance());
+            exchange(&upstream).await;
+            for _ in 0..10 {
+                let mut runs = 0;
+                let mut exchange = pin!(exchange(&upstream));
+                let content = poll_fn(|cx| {
+                    runs += 1;
+                    exchange.as_mut().poll(cx)
+                });
+                assert_eq!(content.await, "ok");
+                assert_eq!(runs, 2);
+            }
+        };
+        // A task of its own, so that it runs only when it is woken.
+        let tasks = tokio::task::LocalSet::new();
+        tasks.run_until(async { tokio::task::spawn_local(work).await.expect("done") }).await;
+    }
 }
