@@ -123,7 +123,7 @@ mod tests {
         assert!(bell.attend(&cx).leave(Poll::<()>::Pending, &cx).is_pending());
         assert_eq!(count.0.load(Ordering::SeqCst), 0, "what rang before is looked at now");
         bell.waker.wake_by_ref();
-        bell.waker.clone().wake();
+        Waker::from(Arc::clone(&bell.line)).wake();
         assert_eq!(count.0.load(Ordering::SeqCst), 2);
         bell.rest();
         bell.waker.wake_by_ref();

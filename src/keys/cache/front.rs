@@ -128,7 +128,8 @@ mod tests {
     }
 
     fn ticket(front: &Front, hash: &KeyHash) -> Ticket {
-        front.look(hash, |_| true).err().expect("it is not at hand")
+        let Err(ticket) = front.look(hash, |_| true) else { panic!("it is at hand") };
+        ticket
     }
 
     fn is_at_hand(front: &Front, hash: &KeyHash) -> bool {
