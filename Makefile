@@ -17,13 +17,14 @@ lint: ## Check formatting, and deny every warning
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 
-bench: ## Time what a known credential costs
+bench: ## Time what the gateway adds to a request, piece by piece
 	cargo bench
 
-compare: ## Compare what a request costs with haproxy and nginx, side by side
-	@command -v haproxy >/dev/null && command -v nginx >/dev/null && command -v h2load >/dev/null && command -v openssl >/dev/null && command -v python3 >/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends haproxy nginx-light nghttp2-client openssl python3; }
+COMPARE ?=
+compare: ## Compare what a request costs with haproxy and nginx, side by side; COMPARE=--quick takes two minutes
+	@command -v haproxy >/dev/null && command -v nginx >/dev/null && command -v h2load >/dev/null && command -v strace >/dev/null && command -v openssl >/dev/null && command -v python3 >/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends haproxy nginx-light nghttp2-client strace openssl python3; }
 	cargo build --release --locked
-	python3 benches/compare/compare.py
+	python3 benches/compare/compare.py $(COMPARE)
 
 large: tools ## Time lists, searches and revocations among 100,000 keys, on both stores
 	cargo test --test store large -- --ignored --nocapture --test-threads 1

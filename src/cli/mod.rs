@@ -4,14 +4,17 @@
 //! What a command does once its arguments are understood lies elsewhere; here it is only called.
 
 mod audit;
+mod bench;
 mod check;
 mod demo;
 mod door;
 mod keys;
 mod listener;
 mod out;
+mod persona;
 mod progress;
 mod record;
+mod rehearsal;
 mod report;
 mod selftest;
 mod serve;
@@ -59,6 +62,8 @@ enum Command {
     /// See whether a gateway keeps its promises in front of your own OpenBin
     #[command(subcommand)]
     Selftest(selftest::Command),
+    /// Measure what a gateway in front of your own OpenBin costs
+    Bench(bench::Args),
 }
 
 const EXAMPLES: &str = "\
@@ -158,6 +163,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Users(command) => users::run(command),
         Command::Audit(command) => audit::run(command),
         Command::Selftest(command) => selftest::run(command),
+        Command::Bench(args) => bench::run(args),
     };
     match done {
         Ok(()) | Err(Failure::Closed) => ExitCode::SUCCESS,

@@ -5,6 +5,8 @@
 mod adopt;
 mod agent;
 mod authority;
+#[doc(hidden)]
+pub mod bench;
 mod credential;
 mod csrf;
 mod denial;

@@ -201,6 +201,8 @@ pub struct Confirmation<'a> {
     pub position: &'a Position,
     /// A moment after it was appended.
     pub appended: Moment,
+    /// This process, by the name with which it follows the log.
+    pub replica: &'a str,
     /// Since when this process has followed the log without a break; `None`: it does not.
     pub following_since: Option<Moment>,
     /// For how long leases are, of whom the store may not know.

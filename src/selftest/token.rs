@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use zeroize::Zeroizing;
 
 use super::trial::Persona;
 
@@ -39,6 +40,19 @@ pub(super) fn all(persona: &Persona, now: SystemTime) -> Vec<Token> {
 
 /// The kind of a session that is good.
 pub(super) const GOOD: &str = "good session";
+
+/// A good session of the persona's: the one that it was given, else one made with the secret.
+#[must_use]
+pub fn session(persona: &Persona, now: SystemTime) -> Option<Zeroizing<String>> {
+    if let Some(given) = &persona.session {
+        return Some(Zeroizing::new(given.clone()));
+    }
+    let secret = persona.secret.as_ref()?;
+    let until = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() + 6 * 3600;
+    let id = serde_json::Value::from(persona.user_id.as_str());
+    let claims = format!(r#"{{"id":{id},"email":"a@example.com","tv":1000000000,"exp":{until}}}"#);
+    Some(Zeroizing::new(sign(secret, PLAIN, &claims)))
+}
 
 fn keys(persona: &Persona) -> Vec<Token> {
     let mut texts = vec![

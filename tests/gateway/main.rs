@@ -10,6 +10,7 @@ mod cors;
 mod credentials;
 mod cut;
 mod demo;
+mod emptied;
 mod fidelity;
 mod floods;
 mod framing;

@@ -146,7 +146,8 @@ impl Server {
     /// What `renew.lua` does.
     fn renew(&mut self, gateway: usize, asked: &Asked, now: u8) -> Renewed<usize> {
         let Some(position) = &asked.position else {
-            self.listed[gateway] = Some((self.end(), now));
+            // Only its next call says that it has taken over what is refused here.
+            self.listed[gateway] = Some((0, now));
             return Renewed::Joined { store: self.name.into(), last: self.place(self.end()) };
         };
         let at = position.id.millis;

@@ -1,34 +1,11 @@
 //! A gateway decides as the instance behind it, for every credential, cookie, scheme, path, method and protocol.
 
-use std::io::Write as _;
-
-use openbin_gateway::sample::{Sample, SampleOptions, SampleUser};
 use openbin_gateway::selftest::{Both, Parity, Persona, Place, Trust};
 
+use crate::instance::Instance;
 use crate::{said, selftest};
 
-const EMAIL: &str = "ann@example.com";
-
-struct Instance {
-    sample: Sample,
-    url: String,
-    user: String,
-    key: String,
-    secret: tempfile::NamedTempFile,
-}
-
 impl Instance {
-    fn new() -> Self {
-        let users = vec![SampleUser::member(EMAIL, "correct horse battery")];
-        let sample = Sample::new(SampleOptions { users, ..SampleOptions::default() });
-        let user = sample.user_id(EMAIL).expect("Ann");
-        let key = sample.create_key(&user, "parity").expect("a key").key;
-        let mut secret = tempfile::NamedTempFile::new().expect("a file");
-        secret.write_all(sample.secret().as_bytes()).expect("written");
-        let url = format!("http://{}", sample.listen().expect("a port"));
-        Self { sample, url, user, key, secret }
-    }
-
     fn compare(&self, seed: &str, count: &str) {
         let secret = self.secret.path().to_str().expect("a path");
         let arguments =

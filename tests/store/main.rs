@@ -237,6 +237,7 @@ mod cluster;
 mod counting;
 mod doors;
 mod large;
+mod leases;
 mod only_embedded;
 mod only_redis;
 mod proxy;

@@ -3,7 +3,6 @@
 
 mod desync;
 mod parity;
-mod rehearsal;
 
 use super::Failure;
 

@@ -1,29 +1,21 @@
 //! `selftest parity`: OpenBin's decisions, and those of a gateway in front of it.
 
-use std::io::Read as _;
+use anyhow::Context as _;
 
-use anyhow::{Context as _, anyhow};
-use zeroize::Zeroizing;
-
-use super::rehearsal::Rehearsal;
 use crate::cli::Failure;
 use crate::cli::out::{Out, say};
+use crate::cli::persona::PersonaArgs;
+use crate::cli::rehearsal::{Aim, Rehearsal, chosen};
 use crate::cli::serve::SourceArgs;
 use crate::config::Config;
-use crate::gateway::InstanceSettings;
-use crate::keys::PREFIX;
-use crate::selftest::{Both, Found, Parity, Persona, Place, STRICTER, Trust, whose};
+use crate::selftest::{Both, Found, Parity, Place, STRICTER, Trust};
 
 /// What `selftest parity` is told.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct Args {
-    /// The id of an OpenBin user: sessions are made for them with the instance's JWT secret
-    #[arg(long, value_name = "ID", required_unless_present = "stdin")]
-    user: Option<String>,
-    /// Read an API key, a session token, or both from standard input, one a line
-    #[arg(long)]
-    stdin: bool,
+    #[command(flatten)]
+    who: PersonaArgs,
     /// Which instance; may be left out where there is one
     #[arg(long, value_name = "NAME")]
     instance: Option<String>,
@@ -58,62 +50,20 @@ const SHOWN: usize = 50;
 pub(super) fn run(args: Args) -> Result<(), Failure> {
     let config = Config::load(args.source.clone().sources())?;
     let instance = chosen(&config, args.instance.as_deref())?;
-    let given = if args.stdin { given()? } else { Persona::default() };
+    let given = args.who.given()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.context("cannot start a runtime")?;
     let place = |url: String| Place::of(&url, &Trust::Anyone).map_err(Failure::Usage);
     let direct = place(format!("http://{}", instance.upstream.authority))?;
-    let persona = runtime.block_on(persona(&args, given, instance, &direct))?;
-    let rehearsal = Rehearsal::start(&config, instance)?;
-    let both = Both { instance: direct, gateway: place(format!("https://{}", rehearsal.address))? };
+    let persona = runtime.block_on(args.who.complete(given, instance, &direct))?;
+    let rehearsal = Rehearsal::start(&config, instance, Aim::Decide)?;
+    let both = Both { instance: direct, gateway: place(format!("https://{}", rehearsal.tls))? };
     let seed = args.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
     say(&format!("seed {seed}: {} requests, each to {} and through a gateway", args.count, instance.name));
     let parity = Parity { seed, first: args.first, count: args.count, lanes: LANES };
     let found = runtime.block_on(parity.run(&both, &persona));
     report(seed, &found)?;
     if found.different == 0 { Ok(()) } else { Err(Failure::Found) }
-}
-
-fn chosen<'c>(config: &'c Config, name: Option<&str>) -> Result<&'c InstanceSettings, Failure> {
-    let instances = &config.gateway.instances;
-    let found = match name {
-        Some(name) => instances.iter().find(|instance| &*instance.name == name),
-        None => instances.first().filter(|_| instances.len() == 1),
-    };
-    let names: Vec<&str> = instances.iter().map(|instance| &*instance.name).collect();
-    found.ok_or_else(|| Failure::Usage(format!("choose one with --instance: {}", names.join(", "))))
-}
-
-/// What stands on standard input.
-fn given() -> Result<Persona, Failure> {
-    let mut text = Zeroizing::new(String::new());
-    std::io::stdin().take(64 * 1024).read_to_string(&mut text)?;
-    let mut persona = Persona::default();
-    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        let held = if line.starts_with(PREFIX) { &mut persona.key } else { &mut persona.session };
-        *held = Some(line.to_owned());
-    }
-    if persona.key.is_none() && persona.session.is_none() {
-        return Err(Failure::Usage("standard input holds neither an API key nor a session token".to_owned()));
-    }
-    Ok(persona)
-}
-
-async fn persona(
-    args: &Args,
-    given: Persona,
-    instance: &InstanceSettings,
-    direct: &Place,
-) -> Result<Persona, Failure> {
-    let user_id = match (&args.user, given.key.as_ref().or(given.session.as_ref())) {
-        (Some(user), _) => user.clone(),
-        (None, Some(credential)) => whose(direct, credential)
-            .await
-            .map_err(|why| anyhow!("OpenBin does not say whose credential this is: {why}"))?,
-        (None, None) => return Err(Failure::Usage("name a user with --user".to_owned())),
-    };
-    let secret = instance.auth.jwt_secrets.first().map(|secret| Zeroizing::new(secret.expose().to_vec()));
-    Ok(Persona { user_id, secret, ..given })
 }
 
 fn report(seed: u64, found: &Found) -> Result<(), Failure> {

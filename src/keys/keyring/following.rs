@@ -50,14 +50,19 @@ impl Keyring {
     /// Whether this change is felt by all who share the store.
     pub(super) async fn confirm(&self, position: &Position, whom: Whom) -> bool {
         let appended = Moment::now();
-        let following_since = *self.following.since.lock().unwrap_or_else(PoisonError::into_inner);
-        let (term, copies) = (self.settings.lease_for, self.settings.copies);
-        let confirmation = Confirmation { position, appended, following_since, term, whom, copies };
-        let confirmed = match self.store.confirm(confirmation).await {
-            Ok(confirmed) => confirmed,
-            Err(error) => {
-                tracing::warn!(%error, "a change is done, and not known to be felt by every gateway");
-                false
+        let (term, copies, replica) = (self.settings.lease_for, self.settings.copies, &*self.replica);
+        let confirmed = loop {
+            let following_since = self.following_since();
+            let confirmation =
+                Confirmation { position, appended, replica, following_since, term, whom, copies };
+            match self.store.confirm(confirmation).await {
+                // This process had to begin anew meanwhile: who was asked was not who it took it for.
+                Ok(true) if self.following_since() != following_since => {}
+                Ok(confirmed) => break confirmed,
+                Err(error) => {
+                    tracing::warn!(%error, "a change is done, and not known to be felt by every gateway");
+                    break false;
+                }
             }
         };
         let outcome = if confirmed { "confirmed" } else { "unconfirmed" };
@@ -164,6 +169,10 @@ impl Keyring {
         if !changed {
             tokio::time::sleep_until(started + quarter).await;
         }
+    }
+
+    fn following_since(&self) -> Option<Moment> {
+        *self.following.since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn set_since(&self, since: Option<Moment>) {

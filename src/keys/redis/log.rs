@@ -14,7 +14,7 @@ use super::super::Change;
 use super::super::lease::{Asked, Judgement, Moment, Position, Renewed, Replica, Waited, Whom, judge};
 use super::super::store::{Confirmation, StoreError};
 use super::RedisStore;
-use super::link::Link;
+use super::link::{Link, Proof};
 use super::news::{Entry, read, read_name, read_position, write_name};
 
 const RENEW: &str = include_str!("scripts/renew.lua");
@@ -48,10 +48,13 @@ struct Others {
     now: Vec<String>,
     /// Those that were met in stores that are lost.
     before: BTreeSet<String>,
+    /// Whether the store has lost the place up to where it was followed, and with it maybe who follows it.
+    are_lost: bool,
 }
 
 /// What a renewal is answered: in what way, the store's name, the log's last entry, entries, and who follows it.
-type Answered = (String, String, String, Vec<Entry>, Vec<String>);
+/// Last comes the number of the call, which shows that this is its own answer.
+type Answered = (String, String, String, Vec<Entry>, Vec<String>, String);
 
 /// How far one process had come, and the text in which it said so.
 struct Listed {
@@ -83,6 +86,19 @@ impl Log {
             store.clone_into(&mut others.store);
         }
         others.now = listed;
+        others.are_lost &= store.is_none();
+    }
+
+    /// Of whom a store is to be told that this process begins to follow: all others, behind the name of the one
+    /// that knows them.
+    fn known(&self) -> Vec<String> {
+        let others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        let store = if others.are_lost { String::new() } else { others.store.clone() };
+        std::iter::once(store).chain(others.now.iter().chain(&others.before).cloned()).collect()
+    }
+
+    fn lose(&self) {
+        self.others.lock().unwrap_or_else(PoisonError::into_inner).are_lost = true;
     }
 
     /// Whether a store with this name is not the one that was followed at first.
@@ -108,10 +124,15 @@ impl RedisStore {
         let mut pipeline = pipe();
         pipeline.cmd("EVAL").arg(RENEW).arg(3).arg(&self.names.log());
         pipeline.arg(replica).arg(u64::try_from(term.as_millis()).unwrap_or(u64::MAX));
-        pipeline.arg(self.log.count.fetch_add(1, Ordering::Relaxed));
+        let number = self.log.count.fetch_add(1, Ordering::Relaxed).to_string();
+        pipeline.arg(&number);
         pipeline.arg(id).arg(call).arg(asked.store.map(write_name).unwrap_or_default());
         pipeline.arg(write_name(rand::random())).arg(ENTRIES);
-        let ((word, store, last, entries, listed),): (Answered,) = self.log.renewals.run(&pipeline).await?;
+        if asked.position.is_none() {
+            pipeline.arg(self.log.known());
+        }
+        let ((word, store, last, entries, listed, _),): (Answered,) =
+            self.log.renewals.run_with(&pipeline, Proof::Text(&number)).await?;
         let more = word == "more";
         match word.as_str() {
             "joined" => {
@@ -127,7 +148,10 @@ impl RedisStore {
                 Ok(Renewed::Follows { entries, more })
             }
             "trimmed" => Ok(Renewed::Lost { trimmed: true }),
-            "lost" => Ok(Renewed::Lost { trimmed: false }),
+            "lost" => {
+                self.log.lose();
+                Ok(Renewed::Lost { trimmed: false })
+            }
             _ => Err(StoreError::Corrupt("a renewal was answered in words that nobody knows".to_owned())),
         }
     }
@@ -138,7 +162,7 @@ impl RedisStore {
         let mut pipeline = pipe();
         pipeline.cmd("XREAD").arg("COUNT").arg(1).arg("BLOCK").arg(u64::try_from(millis).unwrap_or(1));
         pipeline.arg("STREAMS").arg(log).arg(after.id.to_string()).ignore();
-        self.log.feed.run(&pipeline).await
+        self.log.feed.run_with(&pipeline, Proof::Needless).await
     }
 
     /// Tells that all that this process refuses is in the store again. Whether the same goes for everyone whom
@@ -167,7 +191,7 @@ impl RedisStore {
 
     /// Waits until every process has come to that place, or its leases are over; `false`: that is not known.
     pub(super) async fn has_spread(&self, confirmation: Confirmation<'_>) -> Result<bool, StoreError> {
-        let Confirmation { position, appended, following_since, term, whom, copies } = confirmation;
+        let Confirmation { position, appended, replica, following_since, term, whom, copies } = confirmation;
         if copies > 0 && !self.is_copied(copies).await? {
             return Ok(false);
         }
@@ -181,7 +205,9 @@ impl RedisStore {
             // Only after the answer: the connection may have been made for this question.
             let now = Moment::now();
             let since = following_since.into_iter().chain([self.link.since()]).max().unwrap_or(now);
-            let steady = if following_since.is_some() { now.since(since) } else { Duration::ZERO };
+            // A store that was emptied a moment ago does not know this process either.
+            let is_known = following_since.is_some() && listed.iter().any(|listed| listed.replica == replica);
+            let steady = if is_known { now.since(since) } else { Duration::ZERO };
             let waited = Waited { appended: now.since(appended), steady, term };
             let replicas: Vec<_> = listed.iter().filter_map(|listed| listed.come.clone()).collect();
             let someone_is_away = replicas.len() < listed.len();
@@ -192,8 +218,10 @@ impl RedisStore {
                         listed.come.as_ref().is_some_and(|come| come.applied < position.id)
                             && first.iter().flatten().any(|before: &Listed| before.text == listed.text)
                     };
-                    let late = listed.into_iter().filter(behind).collect();
-                    self.give_up_on(late, first_looked).await?;
+                    let late: Vec<_> = listed.into_iter().filter(behind).collect();
+                    if someone_is_away || !late.is_empty() {
+                        self.give_up_on(late, first_looked).await?;
+                    }
                     let unsure = whom == Whom::Session && someone_is_away;
                     return Ok(judgement == Judgement::Everywhere && !unsure);
                 }
@@ -219,14 +247,12 @@ impl RedisStore {
     }
 
     /// Has nobody wait again for processes that have not renewed for a whole term since they were first looked
-    /// at.
+    /// at. Those that are away for long are forgotten.
     async fn give_up_on(&self, late: Vec<Listed>, first_looked: Moment) -> Result<(), StoreError> {
-        let Some(longest) = late.iter().filter_map(|late| late.come.as_ref()).map(|come| come.term).max()
-        else {
-            return Ok(());
-        };
+        let longest = late.iter().filter_map(|late| late.come.as_ref()).map(|come| come.term).max();
         // Whoever renewed just before that look has a lease that began then.
-        tokio::time::sleep(longest.saturating_sub(Moment::now().since(first_looked))).await;
+        let left = longest.unwrap_or_default().saturating_sub(Moment::now().since(first_looked));
+        tokio::time::sleep(left).await;
         let late: Vec<_> = late.into_iter().flat_map(|late| [late.replica, late.text]).collect();
         let [_, replicas, _] = self.names.log();
         let mut pipeline = pipe();

@@ -133,7 +133,8 @@ impl Trial {
         let one = matches!(&renewed, Renewed::Follows { entries, .. } if entries.len() == 1);
         // It has not said so yet: its lease is waited for, and then it itself no more.
         let (appended, whom, copies) = (Moment::now(), Whom::Key, 0);
-        let confirmation = Confirmation { position, appended, following_since: None, term, whom, copies };
+        let confirmation =
+            Confirmation { position, appended, replica, following_since: None, term, whom, copies };
         let confirmed = store.has_spread(confirmation).await?;
         let rewritten = store.is_rewritten(replica).await?;
         store.gone(replica).await?;

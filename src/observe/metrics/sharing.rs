@@ -23,6 +23,16 @@ pub struct Sharing {
 
 impl Sharing {
     pub(super) fn register(r: &Registry) -> Result<Self> {
+        let confirmations = counters(
+            r,
+            "confirmations_total",
+            "Revocations and blocks that every gateway was to feel",
+            &["outcome"],
+        )?;
+        // A counter that appears only with its first event hides that event from whoever watches for a rise.
+        for outcome in ["confirmed", "unconfirmed"] {
+            confirmations.with_label_values(&[outcome]).inc_by(0);
+        }
         Ok(Self {
             lease_valid: gauge(r, "lease_valid", "1 while what is remembered of keys may be used")?,
             stale_verdicts: counter(
@@ -35,12 +45,7 @@ impl Sharing {
                 Histogram::with_opts(latency("revocation_seconds", "From a revocation to its confirmation"))?,
             )?,
             limits_counted_here: counter(r, "limits_counted_here_total", "Requests counted here alone")?,
-            confirmations: counters(
-                r,
-                "confirmations_total",
-                "Revocations and blocks that every gateway was to feel",
-                &["outcome"],
-            )?,
+            confirmations,
         })
     }
 }

@@ -45,6 +45,17 @@ pub(super) struct Entrance<'a> {
     pub(super) tls: Option<&'a RedisTls>,
 }
 
+/// What shows that an answer belongs to what was asked, and not to something before it.
+#[derive(Clone, Copy)]
+pub(in super::super) enum Proof<'a> {
+    /// A number that goes before the question, and comes back before the answer.
+    Number,
+    /// The answer to the last command is a list that ends with this text, which no other answer ends with.
+    Text(&'a str),
+    /// None: nothing is concluded from the answer.
+    Needless,
+}
+
 trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
 
@@ -94,11 +105,28 @@ impl Connection {
     }
 
     /// Asks, and makes sure that what comes back is the answer to this.
-    pub(super) async fn ask(&self, pipeline: &Pipeline) -> RedisResult<Vec<Value>> {
+    pub(super) async fn ask(&self, pipeline: &Pipeline, proof: Proof<'_>) -> RedisResult<Vec<Value>> {
         if pipeline.is_transaction() {
             let mut inner = self.inner.clone();
             return inner.req_packed_commands(pipeline, pipeline.len() + 1, 1).await;
         }
+        match proof {
+            Proof::Number => self.ask_numbered(pipeline).await,
+            Proof::Needless => self.raw(pipeline).await,
+            Proof::Text(text) => {
+                let values = self.raw(pipeline).await?;
+                match values.last() {
+                    Some(Value::ServerError(_)) => Ok(values),
+                    Some(Value::Array(items)) if items.last().is_some_and(|last| is_text(last, text)) => {
+                        Ok(values)
+                    }
+                    _ => Err(not_to_this()),
+                }
+            }
+        }
+    }
+
+    async fn ask_numbered(&self, pipeline: &Pipeline) -> RedisResult<Vec<Value>> {
         let number = self.next.fetch_add(1, Ordering::Relaxed).to_string();
         let mut numbered = Pipeline::with_capacity(pipeline.len() + 1);
         numbered.cmd("PING").arg(&number);
@@ -106,11 +134,10 @@ impl Connection {
             numbered.add_command(command.clone());
         }
         let mut values = self.raw(&numbered).await?;
-        let first = if values.is_empty() { Value::Nil } else { values.remove(0) };
-        match first {
-            Value::BulkString(text) if text == number.as_bytes() => Ok(values),
+        match if values.is_empty() { Value::Nil } else { values.remove(0) } {
             Value::ServerError(error) => Err(error.into()),
-            _ => Err(std::io::Error::other("its answers do not belong to what was asked").into()),
+            first if is_text(&first, &number) => Ok(values),
+            _ => Err(not_to_this()),
         }
     }
 
@@ -121,7 +148,7 @@ impl Connection {
             pipeline.cmd("ASKING");
             pipeline.add_command((*command).clone());
         }
-        let values = self.ask(&pipeline).await?;
+        let values = self.ask(&pipeline, Proof::Number).await?;
         Ok(values.into_iter().skip(1).step_by(2).collect())
     }
 
@@ -193,6 +220,14 @@ async fn stream(address: &Address, tls: Option<&RedisTls>) -> std::io::Result<Bo
     let Some(tls) = tls else { return Ok(Box::new(stream)) };
     let name = ServerName::try_from(address.host.clone()).map_err(std::io::Error::other)?;
     Ok(Box::new(TlsConnector::from(tls.config()).connect(name, stream).await?))
+}
+
+fn is_text(value: &Value, text: &str) -> bool {
+    matches!(value, Value::BulkString(bytes) if bytes == text.as_bytes())
+}
+
+fn not_to_this() -> RedisError {
+    std::io::Error::other("its answers do not belong to what was asked").into()
 }
 
 fn auth(login: &Login) -> Option<Cmd> {

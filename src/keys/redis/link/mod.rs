@@ -23,6 +23,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use self::current::{Age, Current, Lent};
 use self::dial::Connection;
+pub(super) use self::dial::Proof;
 use self::target::{Found, Target, named_node};
 use self::trouble::{Trouble, explain, first_error, is_broken, is_elsewhere};
 use self::visit::Gate;
@@ -102,9 +103,18 @@ impl Link {
     /// Sends commands in one go and reads their answers. A connection that turns out to be broken is
     /// made again once: what is asked may be asked twice.
     pub(super) async fn run<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T, StoreError> {
+        self.run_with(pipeline, Proof::Number).await
+    }
+
+    /// The same, where there is another proof that the answer belongs to what was asked, or none is needed.
+    pub(super) async fn run_with<T: FromRedisValue>(
+        &self,
+        pipeline: &Pipeline,
+        proof: Proof<'_>,
+    ) -> Result<T, StoreError> {
         let asked = Instant::now();
         let visit = self.gate.enter(asked.into_std())?;
-        let outcome = self.converse(pipeline, asked + self.timeout).await;
+        let outcome = self.converse(pipeline, proof, asked + self.timeout).await;
         visit.leave(&outcome);
         let answer = match outcome {
             Ok((values, address)) => {
@@ -119,12 +129,14 @@ impl Link {
     async fn converse(
         &self,
         pipeline: &Pipeline,
+        proof: Proof<'_>,
         deadline: Instant,
     ) -> Result<(Vec<Value>, Address), Trouble> {
         let mut hops = 0;
         loop {
             let lent = timeout_at(deadline, self.lend()).await.unwrap_or(Err(silence()))?;
-            let turn = match timeout_at(deadline, self.ask(&lent, pipeline, deadline, &mut hops)).await {
+            let asking = self.ask(&lent, (pipeline, proof), deadline, &mut hops);
+            let turn = match timeout_at(deadline, asking).await {
                 Ok(turn) => turn,
                 Err(_) => {
                     // Its late answer must find nobody.
@@ -142,9 +154,15 @@ impl Link {
         }
     }
 
-    async fn ask(&self, lent: &Lent, pipeline: &Pipeline, deadline: Instant, hops: &mut u32) -> Turn {
+    async fn ask(
+        &self,
+        lent: &Lent,
+        (pipeline, proof): (&Pipeline, Proof<'_>),
+        deadline: Instant,
+        hops: &mut u32,
+    ) -> Turn {
         let from = &lent.connection;
-        let error = match from.ask(pipeline).await {
+        let error = match from.ask(pipeline, proof).await {
             Ok(mut values) => {
                 if self.target.is_cluster()
                     && let Err(trouble) = self.fetch(from, pipeline, &mut values).await

@@ -15,7 +15,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroizing;
 
-use super::dial::{Connection, Entrance};
+use super::dial::{Connection, Entrance, Proof};
 use super::trouble::{Trouble, explain, first_error};
 use crate::keys::{Address, Login, Place, RedisTls, RedisUrl, Servers, StoreError};
 
@@ -181,7 +181,7 @@ impl Target {
         let connection = Connection::to_sentinel(sentinel, entrance).await?;
         let mut pipeline = pipe();
         pipeline.cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(master);
-        let values = connection.ask(&pipeline).await;
+        let values = connection.ask(&pipeline, Proof::Number).await;
         let values = values.map_err(|error| Trouble::Silent(explain(&error, sentinel)))?;
         if let Some(error) = first_error(&values) {
             return Err(Trouble::Silent(explain(&error, sentinel)));
