@@ -23,9 +23,9 @@ use openbin_gateway::keys::{self, Issuer, KeyHash, KeyRecord, Keys, News, Policy
 use openbin_gateway::observe::Metrics;
 
 /// Of a request with a session's cookie over HTTP/1.1.
-const MOST_FOR_A_SESSION: u64 = 14;
+const MOST_FOR_A_SESSION: u64 = 12;
 /// Of a request with an API key over HTTP/1.1.
-const MOST_FOR_A_KEY: u64 = 14;
+const MOST_FOR_A_KEY: u64 = 12;
 
 const WARM_UP: u64 = 500;
 const REQUESTS: u64 = 2_000;

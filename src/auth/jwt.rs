@@ -6,20 +6,21 @@
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+mod remembered;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
-use moka::sync::Cache;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::{Denied, Secret, identity::Session};
 use crate::keys::Label;
 
-const REMEMBERED_TOKENS: u64 = 50_000;
+use remembered::Remembered;
+
 /// The year 2100, in seconds since 1970.
 const FAR_FUTURE: f64 = 4_102_444_800.0;
 
@@ -27,7 +28,7 @@ const FAR_FUTURE: f64 = 4_102_444_800.0;
 pub(super) struct Sessions {
     keys: Vec<DecodingKey>,
     rules: Validation,
-    verified: Cache<[u8; 32], Arc<Verified>>,
+    verified: Remembered<Verified>,
 }
 
 /// A token that verified, with the times that must be looked at again on every use.
@@ -60,26 +61,25 @@ impl Sessions {
         Self {
             keys: secrets.iter().map(|secret| DecodingKey::from_secret(secret.expose())).collect(),
             rules,
-            verified: Cache::new(REMEMBERED_TOKENS),
+            verified: Remembered::new(),
         }
     }
 
     /// Checks a token at `now`, in seconds since 1970.
     pub(super) fn verify(&self, token: &[u8], now: u64) -> Result<Arc<Session>, Denied> {
-        let digest: [u8; 32] = Sha256::digest(token).into();
-        if let Some(verified) = self.verified.get(&digest) {
+        if let Some(verified) = self.verified.look(token) {
             return match verified.hold_at(now) {
                 Ok(()) => Ok(Arc::clone(&verified.session)),
                 Err(denied) => {
-                    self.verified.invalidate(&digest);
+                    self.verified.forget(token);
                     Err(denied)
                 }
             };
         }
-        let verified = read(&self.claims(token)?, digest)?;
+        let verified = read(&self.claims(token)?, Sha256::digest(token).into())?;
         verified.hold_at(now)?;
         let session = Arc::clone(&verified.session);
-        self.verified.insert(digest, Arc::new(verified));
+        self.verified.keep(token, Arc::new(verified));
         Ok(session)
     }
 

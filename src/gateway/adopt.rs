@@ -104,7 +104,8 @@ impl Question<'_> {
     async fn put<T: DeserializeOwned>(&self, path: &'static str) -> Result<Said<T>, Denied> {
         let unclear = |why: &str| unclear(self.instance, self.key, why);
         let request = self.request(path).ok_or_else(|| unclear("the question cannot be written"))?;
-        let response = self.upstream.send(request).await.map_err(|error| unclear(&error.to_string()))?;
+        let response =
+            self.upstream.send(&mut Some(request)).await.map_err(|error| unclear(&error.to_string()))?;
         let status = response.status();
         let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES);
         let body = body.collect().await.map_err(|_| unclear("the answer broke off or was too long"))?;

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use hyper::header::{AUTHORIZATION, COOKIE, HeaderMap};
+use memchr::memchr;
 
 use crate::http::Refusal;
 
@@ -45,13 +46,24 @@ fn access_cookie(headers: &HeaderMap) -> Result<Option<Cow<'_, [u8]>>, Refusal> 
 /// The values of all cookies of this name, in their order.
 pub(super) fn cookies<'h>(headers: &'h HeaderMap, name: &'h [u8]) -> impl Iterator<Item = Cow<'h, [u8]>> {
     let fields = headers.get_all(COOKIE).iter();
-    let pairs = fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b';'));
-    pairs.filter_map(move |pair| cookie(pair, name))
+    fields.flat_map(|field| pairs(field.as_bytes())).filter_map(move |pair| cookie(pair, name))
+}
+
+/// What is between the semicolons of a field.
+fn pairs(field: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(field);
+    std::iter::from_fn(move || {
+        let whole = rest.take()?;
+        let Some(end) = memchr(b';', whole) else { return Some(whole) };
+        let (pair, after) = whole.split_at(end);
+        rest = after.get(1..);
+        Some(pair)
+    })
 }
 
 /// The value of a cookie, if it has this name.
 pub(super) fn cookie<'p>(pair: &'p [u8], name: &[u8]) -> Option<Cow<'p, [u8]>> {
-    let equals = pair.iter().position(|byte| *byte == b'=')?;
+    let equals = memchr(b'=', pair)?;
     let (own, value) = pair.split_at(equals);
     (trim(own) == name).then(|| json_text(decode(unquote(trim(value.get(1..).unwrap_or_default())))))
 }
@@ -72,7 +84,7 @@ fn unquote(value: &[u8]) -> &[u8] {
 
 /// Decodes as JavaScript's `decodeURIComponent` does: wholly, or where anything is wrong not at all.
 fn decode(value: &[u8]) -> Cow<'_, [u8]> {
-    if !value.contains(&b'%') {
+    if memchr(b'%', value).is_none() {
         return Cow::Borrowed(value);
     }
     match percent_decode(value) {

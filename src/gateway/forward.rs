@@ -43,7 +43,7 @@ pub(super) struct Asker {
 /// Sends the request on, and learns from the answer what it does to keys and sessions.
 pub(super) async fn forward(
     way: &Way<'_>,
-    request: Request<RequestBody>,
+    request: &mut Option<Request<RequestBody>>,
     asker: Asker,
     note: &mut Note,
 ) -> Result<Answer, Stop> {
@@ -52,9 +52,9 @@ pub(super) async fn forward(
     let sent = match (Effect::of(route, identity.as_ref(), way.instance), identity) {
         (Some(effect), Some(identity)) => {
             let (upstream, instance) = (Rc::clone(way.upstream), Arc::clone(way.instance));
-            let exemption = note.exemption();
+            let (exemption, mut request) = (note.exemption(), request.take());
             let mut work = to_its_end(async move {
-                let answer = send(&upstream, request).await?;
+                let answer = send(&upstream, &mut request).await?;
                 // It has been done, and may be what ends this very credential.
                 exemption.grant();
                 let actor = actor(&identity, address);
@@ -81,8 +81,10 @@ pub(super) async fn forward(
     };
     let sent = sent.flatten();
     note.edit(|record| record.upstream = Some(started.elapsed()));
-    if let Ok(answer) = &sent {
-        mirror::issued(way.instance, answer).await;
+    if let Ok(answer) = &sent
+        && mirror::may_issue(way.instance, answer)
+    {
+        Box::pin(mirror::issued(way.instance, answer)).await;
     }
     sent.map(cleaned)
 }
@@ -99,7 +101,10 @@ fn to_its_end(
     tokio::task::spawn_local(work)
 }
 
-pub(super) async fn send(upstream: &Rc<Upstream>, request: Request<RequestBody>) -> Result<Answer, Stop> {
+pub(super) async fn send(
+    upstream: &Rc<Upstream>,
+    request: &mut Option<Request<RequestBody>>,
+) -> Result<Answer, Stop> {
     match upstream.send(request).await {
         // Nothing was offered to switch to, so what follows is not what this request asked for.
         Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {

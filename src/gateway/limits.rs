@@ -2,7 +2,6 @@
 //! of draft-ietf-httpapi-ratelimit-headers-10. Counts nothing itself.
 
 use std::cell::{Cell, RefCell};
-use std::io::{self, Write as _};
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -13,7 +12,7 @@ use crate::auth::{Admission, Claimant, Identity, Limits, Quota};
 use crate::http::header::{
     RATELIMIT, RATELIMIT_LIMIT, RATELIMIT_POLICY, RATELIMIT_REMAINING, RATELIMIT_RESET,
 };
-use crate::http::{Refusal, whole_seconds};
+use crate::http::{Refusal, append_number, whole_seconds};
 use crate::keys::Rate;
 use crate::observe::Outcome;
 
@@ -92,11 +91,13 @@ impl Words {
         if policy.is_none() || *rates != asked {
             *rates = asked;
             *policy = list(text, quotas, |text, Quota { rate, .. }| {
-                write!(text, ";q={};w={}", rate.requests(), rate.per().as_secs())
+                parameter(text, b";q=", rate.requests().into());
+                parameter(text, b";w=", rate.per().as_secs());
             });
         }
         let standing = list(text, quotas, |text, Quota { remaining, next_in, .. }| {
-            write!(text, ";r={remaining};t={}", whole_seconds(next_in))
+            parameter(text, b";r=", remaining.into());
+            parameter(text, b";t=", whole_seconds(next_in));
         });
         (policy.clone(), standing)
     }
@@ -106,7 +107,7 @@ impl Words {
 fn list(
     text: &mut Vec<u8>,
     quotas: [Option<Quota>; 2],
-    write: impl Fn(&mut Vec<u8>, Quota) -> io::Result<()>,
+    write: impl Fn(&mut Vec<u8>, Quota),
 ) -> Option<HeaderValue> {
     text.clear();
     for (name, quota) in [&b"\"address\""[..], b"\"key\""].into_iter().zip(quotas) {
@@ -115,10 +116,14 @@ fn list(
             text.extend_from_slice(b", ");
         }
         text.extend_from_slice(name);
-        // Writing to memory cannot fail.
-        let _ = write(text, quota);
+        write(text, quota);
     }
     HeaderValue::from_bytes(text).ok()
+}
+
+fn parameter(text: &mut Vec<u8>, name: &[u8], number: u64) {
+    text.extend_from_slice(name);
+    append_number(text, number);
 }
 
 /// Every field that tells of limits, in the latest draft's form and in that of OpenBin.

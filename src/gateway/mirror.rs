@@ -199,11 +199,13 @@ async fn confirm(instance: &Instance, key: &Arc<ActiveKey>) {
     }
 }
 
+/// Whether an instance may give out a session token with this, and it matters that it does.
+pub(super) fn may_issue(instance: &Instance, answer: &Answer) -> bool {
+    !instance.keys.blocks().is_empty() && answer.headers().contains_key(SET_COOKIE)
+}
+
 /// Takes note of a session token that an instance gives out.
 pub(super) async fn issued(instance: &Instance, answer: &Answer) {
-    if instance.keys.blocks().is_empty() {
-        return;
-    }
     for cookie in answer.headers().get_all(SET_COOKIE) {
         let Some(token) = cookie.as_bytes().strip_prefix(b"openbin-access=") else { continue };
         let token = token.split(|byte| *byte == b';').next().unwrap_or_default();

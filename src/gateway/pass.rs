@@ -146,8 +146,7 @@ impl Gateway {
             return Box::pin(upgrade.ask(&way, request, asker, note)).await;
         }
         let asker = Asker { route, identity, address: arrival.origin.address };
-        let response = forward(&way, request, asker, note).await?;
-        Ok(response)
+        forward(&way, &mut Some(request), asker, note).await
     }
 
     /// Who the request comes from; `None` on open routes, for whoever cannot or need not say.
@@ -389,3 +388,6 @@ fn without_content(response: Answer) -> Answer {
     };
     Response::from_parts(head, body)
 }
+
+#[cfg(test)]
+mod size_tests;

@@ -1,7 +1,6 @@
 //! The header fields of a request on its way to an instance: what is not the client's to say is removed,
 //! and said by the gateway. Nothing else is touched.
 
-use std::io::Write as _;
 use std::net::IpAddr;
 
 use http_body::Body;
@@ -14,6 +13,7 @@ use hyper::{Request, Version};
 use super::origin::Origin;
 use super::request_id::{RequestId, is_traceparent};
 use crate::auth::Identity;
+use crate::http::append_address;
 use crate::http::header::{
     KEEP_ALIVE, PROXY_CONNECTION, Reserved, TRACEPARENT, X_AUTH_KEY_ID, X_AUTH_METHOD, X_AUTH_USER_EMAIL,
     X_AUTH_USER_ID, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID,
@@ -94,8 +94,7 @@ fn trace(headers: &mut HeaderMap, stamp: &Stamp<'_>) {
 fn address_value(address: IpAddr) -> Result<HeaderValue, InvalidHeaderValue> {
     let mut text = [0; LONGEST_ADDRESS];
     let mut rest = text.as_mut_slice();
-    // None is longer.
-    let _ = write!(rest, "{address}");
+    append_address(&mut rest, address);
     let left = rest.len();
     HeaderValue::from_bytes(text.get(..LONGEST_ADDRESS - left).unwrap_or_default())
 }

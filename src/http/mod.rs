@@ -4,14 +4,18 @@
 //! Knows no authentication, no sockets and no store.
 
 mod body;
+mod digits;
 mod handler;
 pub mod header;
 mod line;
 mod pace;
+mod parts;
 mod reply;
 
 pub use body::{Body, BodyLimitExceeded, Progress, RequestBody, RequestBodyError};
+pub use digits::{append_address, append_number};
 pub use handler::{Abort, Handler, Peer, Protocol, TlsSession};
 pub use line::{Line, Lines};
 pub use pace::Floor;
+pub use parts::poll_write_parts;
 pub use reply::{Cors, Refusal, reply, whole_seconds};

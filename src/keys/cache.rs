@@ -5,12 +5,15 @@
 //! a load that is under way will find**, at once and without waiting; what is spoiled is never used again.
 //! And nothing good is used without a lease, since news may not have come.
 //!
+//! In front of it all is a small copy of what was recalled lately ([`Front`]), which the same news reaches.
+//!
 //! Negative answers live in a cache of their own. Anyone can make up keys that nobody knows; in a cache
 //! with the good ones, weighed or not, a flood of them would take room, and admission would be a contest
 //! between made-up keys and good ones. Here the flood can only push out itself.
 //!
 //! Does not know stores or instances: what to load is passed in.
 
+mod front;
 mod loads;
 
 use std::any::Any;
@@ -21,6 +24,7 @@ use moka::Entry;
 use moka::ops::compute::Op;
 use moka::policy::EvictionPolicy;
 
+use self::front::Front;
 use self::loads::{Loading, Loads};
 use super::lease::{Lease, Moment};
 use super::{KeyHash, LookupError, StoreError, Verdict};
@@ -34,6 +38,7 @@ const FAILURE_ENTRIES: u64 = 1_024;
 
 /// The verdicts of one instance's keys.
 pub(super) struct Cache {
+    front: Front,
     keys: moka::future::Cache<KeyHash, Remembered>,
     negatives: moka::future::Cache<KeyHash, Remembered>,
     /// Failed loads, for those who waited for them: without it each waiter would try, and fail, in turn.
@@ -86,6 +91,7 @@ pub(super) enum Finding {
 impl Cache {
     pub(super) fn new(entries: u64, keep_for: Duration, lease: Arc<Lease>) -> Self {
         Self {
+            front: Front::new(),
             keys: moka::future::Cache::new(entries),
             negatives: moka::future::Cache::new(NEGATIVE_ENTRIES),
             failures: moka::future::Cache::builder()
@@ -100,11 +106,21 @@ impl Cache {
 
     /// The remembered verdict, where there is one that may still be used.
     pub(super) async fn recall(&self, hash: &KeyHash, now: Moment) -> Option<Verdict> {
+        // Before anything else: what was applied before the lease was granted is seen by whoever looks after this.
+        let leased = self.lease.holds(now);
+        let ticket = match self.front.look(hash, |held| self.usable(held, leased, now)) {
+            Ok(verdict) => return Some(verdict),
+            Err(ticket) => ticket,
+        };
         let remembered = match self.keys.get(hash).await {
             Some(remembered) => remembered,
             None => self.negatives.get(hash).await?,
         };
-        self.usable(&remembered, now).then_some(remembered.verdict)
+        if !self.usable(&remembered, leased, now) {
+            return None;
+        }
+        self.front.keep(hash, &remembered, ticket);
+        Some(remembered.verdict)
     }
 
     /// The remembered verdict of a good key of which there is no bad news, however old it is, and without a
@@ -121,8 +137,9 @@ impl Cache {
         if self.keys.contains_key(hash) {
             return false;
         }
+        let leased = self.lease.holds(now);
         let negative = self.negatives.get(hash).await;
-        negative.is_none_or(|negative| !self.usable(&negative, now))
+        negative.is_none_or(|negative| !self.usable(&negative, leased, now))
     }
 
     /// The remembered verdict, or else what `load` finds, which is then remembered. One load at a time
@@ -140,7 +157,8 @@ impl Cache {
     {
         let mut verdict = Verdict::Unknown;
         let concluded = &mut verdict;
-        // Dropped only when what was found is remembered.
+        // Dropped only when what was found is remembered, or nothing will be.
+        let _news = News { front: &self.front, hash };
         let loading = self.loads.begin(hash);
         let under_way = &loading;
         self.keys
@@ -157,6 +175,7 @@ impl Cache {
 
     /// Spoils what is remembered of a key, and what is being loaded. Waits for nothing.
     pub(super) async fn spoil(&self, hash: &KeyHash) {
+        let _news = News { front: &self.front, hash };
         self.loads.spoil(Some(hash));
         if let Some(Remembered { verdict: Verdict::Active(key), .. }) = self.keys.get(hash).await {
             key.spoil();
@@ -173,6 +192,7 @@ impl Cache {
             }
         }
         self.negatives.invalidate_all();
+        self.front.forget_all();
     }
 
     /// The records of the good keys that are remembered. Looks at every entry.
@@ -181,7 +201,10 @@ impl Cache {
             Verdict::Active(key) => Some(key),
             Verdict::Revoked | Verdict::Unknown | Verdict::Refused(_) => None,
         };
-        self.keys.iter().filter_map(|(_, remembered)| good(remembered)).collect()
+        let mut all: Vec<_> = self.keys.iter().filter_map(|(_, remembered)| good(remembered)).collect();
+        let at_hand = self.front.good().into_iter();
+        all.extend(at_hand.filter(|key| !self.keys.contains_key(&key.record.hash)));
+        all
     }
 
     async fn fill<F, Fut, E>(
@@ -261,9 +284,9 @@ impl Cache {
         }
     }
 
-    fn usable(&self, remembered: &Remembered, now: Moment) -> bool {
-        self.is_young(remembered, now)
-            && (matches!(remembered.verdict, Verdict::Revoked) || self.lease.holds(now))
+    /// `leased`: whether the lease was seen to run, before `remembered` was looked for.
+    fn usable(&self, remembered: &Remembered, leased: bool, now: Moment) -> bool {
+        (leased || matches!(remembered.verdict, Verdict::Revoked)) && self.is_young(remembered, now)
     }
 
     /// The same, or it was asked for after the request came: then it needs no lease.
@@ -272,7 +295,9 @@ impl Cache {
             Purpose::Answer { asked_at } => remembered.loaded_at >= asked_at,
             Purpose::Learn | Purpose::Change => false,
         };
-        self.usable(remembered, now) || (asked_since && self.is_young(remembered, now))
+        // What the entry holds while it is held is spoiled by news, so the lease comes first here, too.
+        let leased = self.lease.holds(now);
+        self.usable(remembered, leased, now) || (asked_since && self.is_young(remembered, now))
     }
 
     fn is_young(&self, remembered: &Remembered, now: Moment) -> bool {
@@ -295,6 +320,19 @@ impl Cache {
             Cause::Store(error) => Some(LookupError::Store(error)),
             Cause::Adopt(error) => error.downcast().ok().map(LookupError::Adopt),
         }
+    }
+}
+
+/// Tells the front, when it is dropped, that there is news of a key: by then the cache has it, or whoever brought it
+/// has given up.
+struct News<'c> {
+    front: &'c Front,
+    hash: &'c KeyHash,
+}
+
+impl Drop for News<'_> {
+    fn drop(&mut self) {
+        self.front.forget(self.hash);
     }
 }
 

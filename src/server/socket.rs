@@ -12,6 +12,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
+use crate::http::poll_write_parts;
+
 use super::gate::Permit;
 use super::guard::{Fault, Guard, Part};
 use super::traffic::Traffic;
@@ -23,6 +25,12 @@ pub(super) trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     fn tcp(&self) -> &TcpStream;
     /// The TCP connection below, without what is above it.
     fn into_tcp(self) -> TcpStream;
+    /// Writes a message's parts.
+    fn poll_write_parts(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>>;
 }
 
 impl Transport for TcpStream {
@@ -33,6 +41,14 @@ impl Transport for TcpStream {
     fn into_tcp(self) -> TcpStream {
         self
     }
+
+    fn poll_write_parts(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        poll_write_parts(self, cx, parts)
+    }
 }
 
 impl Transport for TlsStream<TcpStream> {
@@ -42,6 +58,15 @@ impl Transport for TlsStream<TcpStream> {
 
     fn into_tcp(self) -> TcpStream {
         self.into_inner().0
+    }
+
+    /// They become one record in any case.
+    fn poll_write_parts(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, parts)
     }
 }
 
@@ -290,7 +315,7 @@ impl<T: Transport> AsyncWrite for Socket<T> {
             return Poll::Pending;
         }
         this.traffic.writing();
-        let written = Pin::new(&mut this.io).poll_write_vectored(cx, slices);
+        let written = Pin::new(&mut this.io).poll_write_parts(cx, slices);
         this.traffic.tried(written.is_ready());
         written
     }

@@ -19,7 +19,7 @@ use crate::http::header::remove_forbidden_trailers;
 #[derive(Debug)]
 pub struct Exchange {
     body: Incoming,
-    link: Option<Link>,
+    link: Option<Box<Link>>,
     pool: Rc<Upstream>,
     silence: Option<Pin<Box<Sleep>>>,
 }
@@ -36,7 +36,7 @@ pub enum BrokenBody {
 }
 
 impl Exchange {
-    pub(super) fn new(body: Incoming, link: Link, pool: Rc<Upstream>) -> Self {
+    pub(super) fn new(body: Incoming, link: Box<Link>, pool: Rc<Upstream>) -> Self {
         let mut exchange = Self { body, link: Some(link), pool, silence: None };
         if exchange.body.is_end_stream() {
             exchange.release();
@@ -79,38 +79,34 @@ impl Body for Exchange {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenBody>>> {
         let this = self.get_mut();
-        let mut driven = false;
-        loop {
-            match Pin::new(&mut this.body).poll_frame(cx) {
-                Poll::Ready(Some(Ok(frame))) => {
-                    if this.body.is_end_stream() {
-                        this.release();
-                    } else if let Some(silence) = &mut this.silence {
-                        let limit = this.pool.settings().idle_body_timeout;
-                        silence.as_mut().reset(Instant::now() + limit);
-                    }
-                    return Poll::Ready(Some(Ok(without_forbidden_trailers(frame))));
-                }
-                Poll::Ready(Some(Err(error))) => {
-                    this.link = None;
-                    return Poll::Ready(Some(Err(BrokenBody::Broken(error))));
-                }
-                Poll::Ready(None) => {
+        let polled = match &mut this.link {
+            Some(link) => link.poll_body(&mut this.body, cx),
+            None => Pin::new(&mut this.body).poll_frame(cx),
+        };
+        match polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                if this.body.is_end_stream() {
                     this.release();
-                    return Poll::Ready(None);
+                } else if let Some(silence) = &mut this.silence {
+                    let limit = this.pool.settings().idle_body_timeout;
+                    silence.as_mut().reset(Instant::now() + limit);
                 }
-                Poll::Pending if driven => break,
-                Poll::Pending => {}
+                Poll::Ready(Some(Ok(without_forbidden_trailers(frame))))
             }
-            let Some(link) = &mut this.link else { break };
-            link.drive(cx);
-            driven = true;
+            Poll::Ready(Some(Err(error))) => {
+                this.link = None;
+                Poll::Ready(Some(Err(BrokenBody::Broken(error))))
+            }
+            Poll::Ready(None) => {
+                this.release();
+                Poll::Ready(None)
+            }
+            Poll::Pending if this.is_silent(cx) => {
+                this.link = None;
+                Poll::Ready(Some(Err(BrokenBody::Silent)))
+            }
+            Poll::Pending => Poll::Pending,
         }
-        if this.is_silent(cx) {
-            this.link = None;
-            return Poll::Ready(Some(Err(BrokenBody::Silent)));
-        }
-        Poll::Pending
     }
 
     fn is_end_stream(&self) -> bool {

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper::{Request, Response};
@@ -15,13 +16,12 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::bell::Bell;
 use super::spare::Spare;
 use super::watch::{Asked, Watched};
 use super::{ForwardError, Settings, framing};
 use crate::http::RequestBody;
 
-/// Response heads with more fields than this are refused.
-const MAX_RESPONSE_HEADERS: usize = 256;
 /// Most that is read ahead of a client that reads slowly, and the longest head of a response.
 const READ_BYTES: usize = 64 * 1024;
 /// Most that the system takes ahead of what is read; `net.core.rmem_max` holds, too. Left to itself it would grow to
@@ -35,6 +35,7 @@ pub(super) struct Link {
     sender: SendRequest<RequestBody>,
     driver: Pin<Box<Driver>>,
     asked: Asked,
+    bell: Bell,
     over: bool,
     spare: Spare,
     /// Armed for the longest that a response's head may take. It goes on from one request to the next, and is
@@ -53,27 +54,39 @@ pub(super) enum Failure {
 }
 
 impl Link {
-    /// Opens a connection.
-    pub(super) async fn open(settings: &Settings) -> Result<Self, ForwardError> {
+    /// Opens a connection. Boxed, since it is handed from one future to the next.
+    pub(super) async fn open(settings: &Settings) -> Result<Box<Self>, ForwardError> {
         let stream = tokio::time::timeout(settings.connect_timeout, connect(settings))
             .await
             .map_err(|_| ForwardError::ConnectTimeout)?
             .map_err(ForwardError::Connect)?;
         let stream = Watched::new(stream);
         let asked = stream.asked();
-        let (sender, driver) = http1::Builder::new()
-            .max_headers(MAX_RESPONSE_HEADERS)
-            .max_buf_size(READ_BYTES)
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(ForwardError::Broken)?;
+        // As many fields as hyper takes by itself, 100: with any other number it allocates room for the fields of
+        // every response.
+        let handshake = http1::Builder::new().max_buf_size(READ_BYTES).handshake(TokioIo::new(stream));
+        let (sender, driver) = handshake.await.map_err(ForwardError::Broken)?;
         let timer = Box::pin(sleep(settings.response_timeout));
-        Ok(Self { sender, driver: Box::pin(driver), asked, over: false, spare: Spare::default(), timer })
+        let (driver, bell, spare) = (Box::pin(driver), Bell::new(), Spare::default());
+        Ok(Box::new(Self { sender, driver, asked, bell, over: false, spare, timer }))
     }
 
     /// Whether a request can be sent now. Also notices that the other end has closed.
     pub(super) fn is_usable(&mut self) -> bool {
-        self.drive(&mut Context::from_waker(Waker::noop()));
+        let cx = Context::from_waker(Waker::noop());
+        let attended = self.bell.attend(&cx);
+        drive(&mut self.driver, &mut self.over, &mut attended.context());
+        let _ = attended.leave(Poll::Ready(()), &cx);
+        self.seems_usable()
+    }
+
+    /// Nobody waits for it.
+    pub(super) fn rest(&self) {
+        self.bell.rest();
+    }
+
+    /// Whether a request could be sent when it was last driven.
+    pub(super) fn seems_usable(&self) -> bool {
         !self.over && self.sender.is_ready()
     }
 
@@ -92,12 +105,22 @@ impl Link {
         self.spare.take()
     }
 
-    /// Moves bytes in both directions, as far as they go.
-    pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
-        // An error of the connection reaches whoever waits for the response or its body.
-        if !self.over && self.driver.as_mut().poll(cx).is_ready() {
-            self.over = true;
+    /// What comes next of the body that comes on it; where that is not there yet, moves bytes in both directions,
+    /// as far as they go.
+    pub(super) fn poll_body(
+        &mut self,
+        body: &mut Incoming,
+        cx: &Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let attended = self.bell.attend(cx);
+        let inner = &mut attended.context();
+        let mut polled = Pin::new(&mut *body).poll_frame(inner);
+        if polled.is_pending() {
+            attended.looked();
+            drive(&mut self.driver, &mut self.over, inner);
+            polled = Pin::new(body).poll_frame(inner);
         }
+        attended.leave(polled, cx)
     }
 
     /// Sends a request and waits for the head of its response.
@@ -112,11 +135,12 @@ impl Link {
         let mut response = pin!(self.sender.try_send_request(request));
         let mut since = Instant::now();
         let (driver, over, timer) = (&mut self.driver, &mut self.over, &mut self.timer);
+        let bell = &self.bell;
         poll_fn(|cx| {
-            if !*over && driver.as_mut().poll(cx).is_ready() {
-                *over = true;
-            }
-            if let Poll::Ready(result) = response.as_mut().poll(cx) {
+            let attended = bell.attend(cx);
+            drive(driver, over, &mut attended.context());
+            let answered = response.as_mut().poll(&mut attended.context());
+            if let Poll::Ready(result) = attended.leave(answered, cx) {
                 let sent = result.map_err(|mut error| match error.take_message() {
                     Some(request) => Failure::Unsent(Box::new(request)),
                     None => Failure::Sent(ForwardError::of(error.into_error())),
@@ -149,6 +173,14 @@ impl Link {
     pub(super) fn into_stream(self) -> (TcpStream, Bytes) {
         let parts = Pin::into_inner(self.driver).into_parts();
         (parts.io.into_inner().into_stream(), parts.read_buf)
+    }
+}
+
+/// Moves bytes in both directions, as far as they go. An error of the connection reaches whoever waits for the response
+/// or its body.
+fn drive(driver: &mut Pin<Box<Driver>>, over: &mut bool, cx: &mut Context<'_>) {
+    if !*over && driver.as_mut().poll(cx).is_ready() {
+        *over = true;
     }
 }
 

@@ -2,9 +2,10 @@
 //!
 //! Everything about one exchange runs in the task that asked for it: the connection's future is polled
 //! by whoever waits for the response or reads its body, so a request crosses no channel to another task
-//! and wakes nobody but itself. Decides nothing about credentials, and changes no header.
+//! and wakes nobody, not even itself. Decides nothing about credentials, and changes no header.
 
 mod ask;
+mod bell;
 mod error;
 mod exchange;
 mod framing;

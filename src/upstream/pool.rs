@@ -26,7 +26,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 struct Idle {
-    link: Link,
+    link: Box<Link>,
     since: Instant,
 }
 
@@ -43,38 +43,40 @@ impl Upstream {
         &self.settings
     }
 
-    /// Forwards a request, in origin form, and waits for the head of its response.
+    /// Forwards the request that is there, in origin form, and waits for the head of its response.
     ///
     /// It is sent a second time only where a kept connection turns out to be closed, and then only if no
-    /// byte of it was sent, or if it is safe, has no content, and no byte of an answer came.
+    /// byte of it was sent, or if it is safe, has no content, and no byte of an answer came. It is taken from where it
+    /// is only to be sent, since it is large, and every future on the way here would have room for it.
     ///
     /// # Errors
     /// Where no response came; the error says whose fault that is.
     pub async fn send(
         self: &Rc<Self>,
-        mut request: Request<RequestBody>,
+        request: &mut Option<Request<RequestBody>>,
     ) -> Result<Response<Exchange>, ForwardError> {
-        while let Some(mut link) = self.take() {
-            link.keep(&request);
-            match link.send(request, self.settings.response_timeout).await {
+        let mut again = false;
+        loop {
+            let kept = if again { None } else { self.take() };
+            let was_kept = kept.is_some();
+            let mut link = match kept {
+                Some(link) => link,
+                None => Box::pin(Link::open(&self.settings)).await?,
+            };
+            let asked = request.take().ok_or_else(not_sent)?;
+            if was_kept {
+                link.keep(&asked);
+            }
+            *request = match link.send(asked, self.settings.response_timeout).await {
                 Ok(response) => return Ok(self.exchange(response, link)),
-                Err(Failure::Unsent(unsent)) => request = *unsent,
-                Err(Failure::Sent(error)) if error.is_closed() && link.is_unanswered() => {
-                    let Some(spare) = link.take_kept() else { return Err(error) };
-                    request = spare;
-                    break;
+                Err(Failure::Unsent(unsent)) if was_kept => Some(*unsent),
+                Err(Failure::Unsent(_)) => return Err(not_sent()),
+                Err(Failure::Sent(error)) if was_kept && error.is_closed() && link.is_unanswered() => {
+                    again = true;
+                    Some(link.take_kept().ok_or(error)?)
                 }
                 Err(Failure::Sent(error)) => return Err(error),
-            }
-        }
-        let mut link = Link::open(&self.settings).await?;
-        match link.send(request, self.settings.response_timeout).await {
-            Ok(response) => Ok(self.exchange(response, link)),
-            Err(Failure::Unsent(_)) => {
-                let closed = std::io::Error::from(std::io::ErrorKind::ConnectionAborted);
-                Err(ForwardError::Connect(closed))
-            }
-            Err(Failure::Sent(error)) => Err(error),
+            };
         }
     }
 
@@ -86,14 +88,11 @@ impl Upstream {
         let mut link = Link::open(&self.settings).await?;
         match link.send(request, self.settings.response_timeout).await {
             Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                let tunnel = Tunnel::new(link, self.settings.idle_body_timeout);
+                let tunnel = Tunnel::new(*link, self.settings.idle_body_timeout);
                 Ok(Switched::Yes(response.map(drop), tunnel))
             }
             Ok(response) => Ok(Switched::No(self.exchange(response, link))),
-            Err(Failure::Unsent(_)) => {
-                let closed = std::io::Error::from(std::io::ErrorKind::ConnectionAborted);
-                Err(ForwardError::Connect(closed))
-            }
+            Err(Failure::Unsent(_)) => Err(not_sent()),
             Err(Failure::Sent(error)) => Err(error),
         }
     }
@@ -101,13 +100,13 @@ impl Upstream {
     fn exchange(
         self: &Rc<Self>,
         response: Response<hyper::body::Incoming>,
-        link: Link,
+        link: Box<Link>,
     ) -> Response<Exchange> {
         response.map(|body| Exchange::new(body, link, Rc::clone(self)))
     }
 
     /// The most recently used connection that still works.
-    fn take(&self) -> Option<Link> {
+    fn take(&self) -> Option<Box<Link>> {
         loop {
             let Idle { mut link, since } = self.idle.borrow_mut().pop_back()?;
             if since.elapsed() < self.settings.keep_alive && link.is_usable() {
@@ -117,10 +116,12 @@ impl Upstream {
     }
 
     /// Keeps a connection for the next request, if it can serve one.
-    pub(super) fn put_back(self: &Rc<Self>, mut link: Link) {
-        if !link.is_usable() {
+    pub(super) fn put_back(self: &Rc<Self>, mut link: Box<Link>) {
+        // What drove it to the end of its response has mostly readied it for the next request, too.
+        if !link.seems_usable() && !link.is_usable() {
             return;
         }
+        link.rest();
         let mut idle = self.idle.borrow_mut();
         if idle.len() < self.settings.max_idle {
             idle.push_back(Idle { link, since: Instant::now() });
@@ -151,5 +152,80 @@ impl Upstream {
             idle.pop_front();
         }
         !idle.is_empty()
+    }
+}
+
+fn not_sent() -> ForwardError {
+    ForwardError::Connect(std::io::ErrorKind::ConnectionAborted.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::io::{Read, Write};
+    use std::net::{SocketAddr, TcpListener};
+    use std::pin::pin;
+
+    use bytes::Bytes;
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    /// Answers each request on one connection with two bytes.
+    fn instance() -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let address = listener.local_addr().expect("its address");
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            let (mut buffer, mut length) = ([0; 4096], 0);
+            while let Ok(more @ 1..) = stream.read(&mut buffer[length..]) {
+                length += more;
+                if buffer[..length].ends_with(b"\r\n\r\n") {
+                    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").expect("an answer");
+                    length = 0;
+                }
+            }
+        });
+        address
+    }
+
+    fn upstream(address: SocketAddr) -> Rc<Upstream> {
+        let minute = Duration::from_secs(60);
+        Rc::new(Upstream::new(Settings {
+            authority: address.to_string().parse().expect("an authority"),
+            connect_timeout: minute,
+            response_timeout: minute,
+            idle_body_timeout: minute,
+            keep_alive: minute,
+            max_idle: 1,
+        }))
+    }
+
+    async fn exchange(upstream: &Rc<Upstream>) -> Bytes {
+        let mut request = Request::new(RequestBody::own(Bytes::new()));
+        *request.uri_mut() = hyper::Uri::from_static("/api/bins");
+        let answer = upstream.send(&mut Some(request)).await.expect("an answer");
+        answer.into_body().collect().await.expect("its content").to_bytes()
+    }
+
+    #[tokio::test]
+    async fn an_exchange_runs_its_task_once_to_ask_and_once_when_the_answer_has_come() {
+        let work = async {
+            let upstream = upstream(instance());
+            exchange(&upstream).await;
+            for _ in 0..10 {
+                let mut runs = 0;
+                let mut exchange = pin!(exchange(&upstream));
+                let content = poll_fn(|cx| {
+                    runs += 1;
+                    exchange.as_mut().poll(cx)
+                });
+                assert_eq!(content.await, "ok");
+                assert_eq!(runs, 2);
+            }
+        };
+        // A task of its own, so that it runs only when it is woken.
+        let tasks = tokio::task::LocalSet::new();
+        tasks.run_until(async { tokio::task::spawn_local(work).await.expect("done") }).await;
     }
 }

@@ -11,6 +11,8 @@ use memchr::memchr;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::http::poll_write_parts;
+
 /// A connection to an instance.
 #[derive(Debug)]
 pub(super) struct Watched {
@@ -174,7 +176,7 @@ impl AsyncWrite for Watched {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, slices)
+        poll_write_parts(Pin::new(&mut self.get_mut().stream), cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -15,7 +15,8 @@ fn last_used(setup: &Setup, id: &str) -> Option<i64> {
     let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
     let database = rusqlite::Connection::open_with_flags(setup.database(), flags).expect("the store's file");
     database.busy_timeout(Duration::from_secs(5)).expect("timeout");
-    let sql = "SELECT last_used_at FROM keys WHERE instance = 'home' AND id = ?1";
+    let sql = "SELECT (SELECT max(at) FROM usage_days days WHERE days.instance = keys.instance AND days.hash = keys.hash) \
+               FROM keys WHERE instance = 'home' AND id = ?1";
     database.query_row(sql, [id], |row| row.get(0)).expect("the key's row")
 }
 

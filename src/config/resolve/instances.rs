@@ -127,7 +127,7 @@ fn connection(field: &Field<'_>, authority: Option<Authority>) -> Option<upstrea
             "OpenBin closes an unused connection after 5s: requests will now and then meet a closed one";
         at.warn(what, "leave it below 5s");
     }
-    let max_idle = small(section.field("max_idle").count(0..=10_000, 64));
+    let max_idle = small(section.field("max_idle").count(0..=10_000, 256));
     section.finish();
     let authority = authority?;
     Some(upstream::Settings {

@@ -151,7 +151,7 @@ impl Gateway {
 
 async fn ask(way: &Way<'_>, question: Request<RequestBody>, note: &mut Note) -> Result<Said, Stop> {
     let started = Instant::now();
-    let said = note.unless_cut(pin!(send(way.upstream, question))).await.flatten();
+    let said = note.unless_cut(pin!(send(way.upstream, &mut Some(question)))).await.flatten();
     note.edit(|record| record.upstream = Some(started.elapsed()));
     let answer = cleaned(said?);
     if answer.status() != StatusCode::OK {

@@ -13,6 +13,11 @@ use super::listing::{Conditions, place};
 
 const REMOVE: &str = "DELETE FROM audit WHERE seq <= ?1";
 const REBASE: &str = "UPDATE audit_base SET seq = ?1, hash = ?2";
+/// What the days that are forgotten say of the last use goes to the key's own row.
+const KEEP_LAST_USE: &str = "UPDATE keys SET last_used_at = gone.at, last_used_over = gone.family \
+                             FROM (SELECT at, family FROM usage_days WHERE instance = ?1 AND hash = ?2 AND day < ?3 \
+                             ORDER BY at DESC LIMIT 1) gone \
+                             WHERE instance = ?1 AND hash = ?2 AND gone.at > ifnull(last_used_at, 0)";
 const FORGET_DAYS: &str = "DELETE FROM usage_days WHERE instance = ?1 AND hash = ?2 AND day < ?3";
 const FORGET_ERRANDS: &str = "DELETE FROM errands WHERE (instance, key_id, task) IN \
                               (SELECT instance, key_id, task FROM errands INDEXED BY errands_by_due \
@@ -41,8 +46,10 @@ pub(super) fn forget_days(
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let keys = places(&transaction, after, most)?;
     {
+        let mut keep = transaction.prepare_cached(KEEP_LAST_USE)?;
         let mut forget = transaction.prepare_cached(FORGET_DAYS)?;
         for Cursor { instance, hash, .. } in &keys {
+            keep.execute(params![instance, hash.as_bytes(), before])?;
             forget.execute(params![instance, hash.as_bytes(), before])?;
         }
     }

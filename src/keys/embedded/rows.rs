@@ -15,19 +15,45 @@ use super::super::{
 };
 use super::{chain, errands};
 
-/// The columns of a record, in the order in which [`record`] reads them.
+/// A record's columns in the order in which [`record`] reads them; two are given, since they are written elsewhere
+/// than they are read.
 macro_rules! fields {
-    () => {
-        "instance, hash, id, user_id, user_email, name, prefix, issuer, created_at, last_used_at, \
-         last_used_over, policy, revoked_at, revoked_by, revoked_who, revoked_why"
+    ($last_used_at:expr, $last_used_over:expr) => {
+        concat!(
+            "instance, hash, id, user_id, user_email, name, prefix, issuer, created_at, ",
+            $last_used_at,
+            ", ",
+            $last_used_over,
+            ", policy, revoked_at, revoked_by, revoked_who, revoked_why"
+        )
     };
 }
 
-pub(super) const FIELDS: &str = fields!();
-const FIND: &str = concat!("SELECT ", fields!(), " FROM keys WHERE instance = ?1 AND hash = ?2");
+/// What is kept of the last day on which a key was used, where that is later than what its own row says.
+macro_rules! latest {
+    ($of_day:literal, $of_key:literal) => {
+        concat!(
+            "ifnull((SELECT days.",
+            $of_day,
+            " FROM usage_days days WHERE days.instance = keys.instance AND days.hash = keys.hash ",
+            "AND days.at > ifnull(keys.last_used_at, 0) ORDER BY days.at DESC LIMIT 1), keys.",
+            $of_key,
+            ")"
+        )
+    };
+}
+
+macro_rules! read_fields {
+    () => {
+        fields!(latest!("at", "last_used_at"), latest!("family", "last_used_over"))
+    };
+}
+
+pub(super) const FIELDS: &str = read_fields!();
+const FIND: &str = concat!("SELECT ", read_fields!(), " FROM keys WHERE instance = ?1 AND hash = ?2");
 const INSERT: &str = concat!(
     "INSERT INTO keys (",
-    fields!(),
+    fields!("last_used_at", "last_used_over"),
     ", listed_at, searched) \
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)"
 );
@@ -42,11 +68,12 @@ const REVOKE: &str = "UPDATE keys INDEXED BY keys_by_id \
 const WITH_ID: &str = "SELECT hash FROM keys INDEXED BY keys_by_id WHERE instance = ?1 AND id = ?2";
 const POLICY: &str = "SELECT policy FROM keys WHERE instance = ?1 AND hash = ?2";
 const AMEND: &str = "UPDATE keys SET policy = ?3 WHERE instance = ?1 AND hash = ?2";
-const NOTE_USED: &str = "UPDATE keys SET last_used_at = ?3, last_used_over = ?4 \
-                         WHERE instance = ?1 AND hash = ?2 AND (last_used_at IS NULL OR last_used_at < ?3)";
-const COUNT_DAY: &str = "INSERT INTO usage_days (instance, hash, day, replica, count) \
-                         SELECT instance, hash, ?3, ?4, ?5 FROM keys WHERE instance = ?1 AND hash = ?2 \
-                         ON CONFLICT DO UPDATE SET count = max(count, excluded.count)";
+/// A key's total of a day, and its latest use on it; nothing of a key that is not known.
+const NOTE_USED: &str = "INSERT INTO usage_days (instance, hash, day, replica, count, at, family) \
+                         SELECT instance, hash, ?3, ?4, ?5, ?6, ?7 FROM keys WHERE instance = ?1 AND hash = ?2 \
+                         ON CONFLICT DO UPDATE SET count = max(count, excluded.count), \
+                         family = iif(ifnull(at, 0) < excluded.at, excluded.family, family), \
+                         at = max(ifnull(at, 0), excluded.at)";
 
 pub(super) fn find(db: &Connection, instance: &str, hash: &KeyHash) -> Result<Option<KeyRecord>> {
     db.prepare_cached(FIND)?.query_row(params![instance, hash.as_bytes()], record).optional()
@@ -150,12 +177,11 @@ pub(super) fn note_used(db: &mut Connection, replica: &str, uses: &[Use]) -> Res
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     {
         let mut note = transaction.prepare_cached(NOTE_USED)?;
-        let mut count_day = transaction.prepare_cached(COUNT_DAY)?;
         for used in uses {
             let (instance, hash) = (&*used.instance, used.hash.as_bytes());
-            note.execute(params![instance, hash, millis(used.at), used.over.as_str()])?;
             let count = i64::try_from(used.count).unwrap_or(i64::MAX);
-            count_day.execute(params![instance, hash, day_of(used.at), replica, count])?;
+            let (day, at, family) = (day_of(used.at), millis(used.at), used.over.as_str());
+            note.execute(params![instance, hash, day, replica, count, at, family])?;
         }
     }
     transaction.commit()

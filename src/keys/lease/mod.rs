@@ -22,7 +22,7 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Until when what is remembered may be used. One for a process; read on every hit, for one relaxed load.
+/// Until when what is remembered may be used. One for a process; read on every hit, for one load.
 #[derive(Debug)]
 pub struct Lease {
     until: AtomicU64,
@@ -43,11 +43,11 @@ impl Lease {
 
     /// Whether it runs at `now`.
     ///
-    /// Relaxed is enough: what was applied before an extension was spoiled before it, and that is read with
-    /// its own ordering; an older value only ends the lease sooner.
+    /// To be asked before what is remembered is looked at: what was applied before an extension was spoiled before
+    /// it, and is seen by whoever has seen the extension. An older value only ends the lease sooner.
     #[must_use]
     pub fn holds(&self, now: Moment) -> bool {
-        now.nanos() < self.until.load(Ordering::Relaxed)
+        now.nanos() < self.until.load(Ordering::Acquire)
     }
 
     /// Whether it ended no longer ago than that.
