@@ -2,6 +2,7 @@
 //! answers that are lost or come late, gateways that stop for any time at any step, stores that are emptied
 //! or replaced by a copy. Time is part of the state, so a suspended gateway is one that does nothing for a while.
 
+mod server;
 mod world;
 
 use std::time::{Duration, Instant};
