@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Version};
 use zeroize::Zeroizing;
 
 use super::rest::ROOT;
@@ -103,7 +103,7 @@ impl Handler for Admin {
         Ok(if is_head { without_content(response) } else { response })
     }
 
-    fn refuse(&self, refusal: Refusal, _peer: &Peer) -> Response<Self::Body> {
+    fn refuse(&self, refusal: Refusal, _: Version, _: &Peer) -> Response<Self::Body> {
         refused(refusal)
     }
 }

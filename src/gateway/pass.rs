@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_LENGTH, HeaderValue, USER_AGENT};
-use hyper::{Method, Request, Response, Uri};
+use hyper::{Method, Request, Response, Uri, Version};
 
 use self::refuse::refuse;
 use super::denial::{Stop, told};
@@ -289,8 +289,8 @@ impl Handler for Gateway {
         Ok(response.map(|body| Recorded::new(body, note)))
     }
 
-    fn refuse(&self, refusal: Refusal, peer: &Peer) -> Response<Self::Body> {
-        self.refuse_unreadable(refusal, peer)
+    fn refuse(&self, refusal: Refusal, version: Version, peer: &Peer) -> Response<Self::Body> {
+        self.refuse_unreadable(refusal, version, peer)
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::{Request, Response};
+use hyper::{Request, Response, Version};
 
 use super::{Line, Refusal};
 
@@ -22,9 +22,9 @@ pub trait Handler: 'static {
         line: Line,
     ) -> impl Future<Output = Result<Response<Self::Body>, Abort>>;
 
-    /// Answers what could not be read as a request. The connection ends behind the answer, whose body must be there
-    /// at once.
-    fn refuse(&self, refusal: Refusal, peer: &Peer) -> Response<Self::Body>;
+    /// Answers what could not be read as a request of this version, or is too large for one. Its connection
+    /// (HTTP/1.1) or its stream (HTTP/2) ends behind the answer, whose body must be there at once.
+    fn refuse(&self, refusal: Refusal, version: Version, peer: &Peer) -> Response<Self::Body>;
 }
 
 /// The request cannot be answered: break off instead of pretending that it could.

@@ -36,7 +36,7 @@ use http_body::Body;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CACHE_CONTROL, HeaderMap, HeaderValue, SET_COOKIE};
 use hyper::http::request;
-use hyper::{Method, Request, Response};
+use hyper::{Method, Request, Response, Version};
 use serde_json::{Map, Value};
 
 use crate::http::{Abort, Handler, Line, Peer, Refusal};
@@ -103,7 +103,7 @@ impl Handler for Sample {
         Ok(self.answer(request).await)
     }
 
-    fn refuse(&self, refusal: Refusal, _peer: &Peer) -> Response<SampleBody> {
+    fn refuse(&self, refusal: Refusal, _: Version, _: &Peer) -> Response<SampleBody> {
         let mut response = Response::new(SampleBody::bytes(Bytes::new()));
         *response.status_mut() = refusal.status();
         response

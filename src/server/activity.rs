@@ -16,7 +16,7 @@ use hyper::{Request, Response, StatusCode, Version};
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
-use crate::http::{Abort, Handler, Line, Lines, Peer};
+use crate::http::{Abort, Handler, Line, Lines, Peer, Refusal};
 
 use super::traffic::Traffic;
 use super::unreadable::Unreadable;
@@ -187,14 +187,20 @@ impl Activity {
 #[derive(Debug)]
 pub(super) struct Shared<H> {
     handler: Rc<H>,
+    max_headers: usize,
     pub(super) peer: Peer,
     pub(super) activity: Activity,
 }
 
 impl<H: Handler> Shared<H> {
-    pub(super) fn new(handler: &Rc<H>, peer: Peer, traffic: &Arc<Traffic>, lines: &Rc<Lines>) -> Rc<Self> {
+    pub(super) fn new(
+        (handler, max_headers): (&Rc<H>, usize),
+        peer: Peer,
+        traffic: &Arc<Traffic>,
+        lines: &Rc<Lines>,
+    ) -> Rc<Self> {
         let activity = Activity::new(Arc::clone(traffic), Rc::clone(lines));
-        Rc::new(Self { handler: Rc::clone(handler), peer, activity })
+        Rc::new(Self { handler: Rc::clone(handler), max_headers, peer, activity })
     }
 }
 
@@ -219,8 +225,13 @@ impl<H> Exchange<H> {
 impl<H: Handler> Exchange<H> {
     /// Has the handler answer; the exchange lasts until the response body is dropped.
     pub(super) async fn answer(self, request: Request<Incoming>) -> Result<Response<Tracked<H>>, Abort> {
-        let Shared { handler, peer, .. } = &*self.shared;
-        let response = handler.handle(request, peer, self.line.clone()).await?;
+        let Shared { handler, max_headers, peer, .. } = &*self.shared;
+        // hyper counts those of HTTP/1.1 itself, and of HTTP/2 only their bytes.
+        let response = if request.headers().len() > *max_headers {
+            handler.refuse(Refusal::HeadTooLarge, request.version(), peer)
+        } else {
+            handler.handle(request, peer, self.line.clone()).await?
+        };
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             self.shared.activity.traffic.switch();
         }

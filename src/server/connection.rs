@@ -36,6 +36,7 @@ pub(super) struct Door<H> {
     pub(super) ended: Ended,
     pub(super) failed_handshakes: RefCell<Complaint>,
     pub(super) max_header_bytes: usize,
+    pub(super) max_headers: usize,
     pub(super) http1: hyper1::Builder,
     pub(super) http2: hyper2::Builder<LocalExecutor>,
     pub(super) executor: LocalExecutor,

@@ -50,7 +50,7 @@ pub(super) async fn serve<H: Handler, T: Transport>(
     peer: Peer,
     mut seat: Seat,
 ) {
-    let shared = Shared::new(&door.handler, peer, socket.traffic(), &Rc::default());
+    let shared = Shared::new((&door.handler, door.max_headers), peer, socket.traffic(), &Rc::default());
     let until = door.timeouts.end_of_life();
     let mut awake = Some(socket);
     while let Some(socket) = awake.take() {

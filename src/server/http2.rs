@@ -177,7 +177,7 @@ pub(super) async fn serve<H: Handler, T: Transport>(
     mut seat: Seat,
 ) {
     let lines = Rc::<Lines>::default();
-    let shared = Shared::new(&door.handler, peer, socket.traffic(), &lines);
+    let shared = Shared::new((&door.handler, door.max_headers), peer, socket.traffic(), &lines);
     let service = {
         let (shared, executor) = (Rc::clone(&shared), door.executor.clone());
         service_fn(move |request: Request<Incoming>| {

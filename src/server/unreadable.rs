@@ -6,7 +6,7 @@
 use std::pin::Pin;
 use std::task::Context;
 
-use hyper::Response;
+use hyper::{Response, Version};
 
 use super::connection::Door;
 use super::socket::{Socket, Transport};
@@ -65,7 +65,7 @@ pub(super) async fn refuse<H: Handler, T: Transport>(
     }
     tracing::debug!(client = %peer.address, ?why, "not a request, connection closed");
     let Some(mut socket) = socket else { return };
-    let answer = bytes(door.handler.refuse(why.refusal(), peer));
+    let answer = bytes(door.handler.refuse(why.refusal(), Version::HTTP_11, peer));
     if socket.say(&answer).await.is_ok() {
         socket.linger().await;
     }

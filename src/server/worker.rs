@@ -138,6 +138,7 @@ impl<'a, H: Handler> Site<'a, H> {
             ended: self.ended.clone(),
             failed_handshakes: Complaint::every(connection::TELL_OF_HANDSHAKES_EVERY).into(),
             max_header_bytes: self.settings.max_header_bytes,
+            max_headers: self.settings.max_headers,
             http1: http1::builder(self.settings),
             http2: http2::builder(self.settings, executor.clone()),
             executor,

@@ -110,3 +110,22 @@ async fn failed_handshakes_are_counted_and_told_of_once_a_minute() {
     assert_eq!(told().len(), 1, "{:?}", told());
     assert!(told()[0].contains("127.0.0.1:"), "{:?}", told());
 }
+
+#[tokio::test]
+async fn more_fields_than_may_be_are_refused_over_http_2_too_and_other_streams_go_on() {
+    let upstream = Recorder::start().await;
+    let gateway = Gateway::in_front_of(upstream.address()).await;
+    let many =
+        |count: usize| (0..count).fold(Request::get("/api/health"), |request, _| request.field("a", "b"));
+    let answer = many(101).send(&gateway, Via::H2).await;
+    assert_eq!((answer.status, answer.json()["error"].as_str()), (431, Some("HEADERS_TOO_LARGE")));
+    let id = answer.field("x-request-id").expect("an id");
+    let line = wait::until_some("a line in the access log", || {
+        gateway.access_lines().into_iter().find(|line| line["request_id"] == id)
+    })
+    .await;
+    assert_eq!((&line["status"], &line["outcome"]), (&431.into(), &"unreadable".into()), "{line}");
+    assert_eq!(line["protocol"], "2", "{line}");
+    assert_eq!(many(80).send(&gateway, Via::H2).await.status, 200);
+    assert_eq!(upstream.requests().len(), 1);
+}

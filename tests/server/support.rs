@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use openbin_gateway::http::{Abort, Handler, Line, Peer, Refusal};
 use openbin_gateway::observe::Metrics;
@@ -87,7 +87,7 @@ impl Handler for Probe {
         }
     }
 
-    fn refuse(&self, refusal: Refusal, _peer: &Peer) -> Response<Self::Body> {
+    fn refuse(&self, refusal: Refusal, _: Version, _: &Peer) -> Response<Self::Body> {
         let mut response = Response::new(Full::from("not a request"));
         *response.status_mut() = refusal.status();
         response

@@ -34,6 +34,7 @@ impl Gateway {
     pub(super) fn refuse_unreadable(
         &self,
         refusal: Refusal,
+        version: Version,
         peer: &Peer,
     ) -> Response<Recorded<Body<Exchange>>> {
         let id = self.ids.next();
@@ -44,7 +45,7 @@ impl Gateway {
             request_id: id.0,
             client: peer.address.ip().to_canonical(),
             instance: None,
-            version: Version::HTTP_11,
+            version,
             method: Method::from_bytes(b"-").unwrap_or_default(),
             target: None,
             user_agent: None,
