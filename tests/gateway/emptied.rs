@@ -19,6 +19,19 @@ async fn status(wire: &mut Wire, credential: &str) -> u16 {
     Request::get("/api/bins").bearer(credential).on(wire).await.status
 }
 
+/// Waits until every gateway has heard of all that was written to this store.
+pub async fn until_heard(server: &RedisServer) {
+    wait::until_answer("the news to be heard", async || {
+        let (name, _) = listed(server).await;
+        let log = name.replace("replicas", "changes");
+        let last: Vec<(String, Vec<String>)> =
+            ask(server, &["XREVRANGE", &log, "+", "-", "COUNT", "1"]).await;
+        let come: Vec<String> = ask(server, &["HVALS", &name]).await;
+        come.iter().all(|come| last.iter().all(|(id, _)| come.starts_with(&format!("{id} ")))).then_some(())
+    })
+    .await;
+}
+
 async fn ask<T: redis::FromRedisValue>(server: &RedisServer, words: &[&str]) -> T {
     let client = redis::Client::open(server.url()).expect("a URL");
     let mut connection = client.get_multiplexed_async_connection().await.expect("a connection");

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::adoption::create;
+use super::emptied::until_heard;
 use crate::support::redis::RedisServer;
 use crate::support::{EVERY_WAY, Gateway, Issuer, Recorder, Request, Setup, jwt, wait};
 
@@ -85,6 +86,8 @@ async fn a_store_that_comes_back_empty_accepts_nobody_unasked() {
     let gateway = Setup::of(issuer.address()).in_redis(&redis.url()).start().await;
     let (_, key) = create(&gateway).await;
     let request = Request::get("/api/bins").bearer(&key);
+    // The news of the key has it looked up anew: only then is it remembered to stay.
+    until_heard(&redis).await;
     assert_eq!(gateway.send(&request).await.status, 200);
     redis.stop();
     until_status(&gateway, &request, 503).await;

@@ -69,6 +69,10 @@ async fn events_pass_one_by_one_over_http_1() {
             }
             assert_eq!(text, event(number), "each event comes before the next is sent");
         }
+        drop(wire);
+        // Until then it could take the next one's permit.
+        let left = 1 + usize::from(tls);
+        wait::until("the instance to see the client leave", || upstream.ended() == left).await;
     }
 }
 
