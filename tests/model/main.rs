@@ -176,10 +176,10 @@ fn nor_where_a_gateway_is_killed_and_starts_again() {
 #[ignore = "takes minutes: make model"]
 fn nor_with_more_gateways_keys_and_time() {
     holds(Bounds { ticks: 7, ..ONE_KEY });
-    holds(Bounds { keys: 2, ticks: 4, ..ONE_KEY });
-    holds(Bounds { gateways: 2, ticks: 3, ..ONE_KEY });
+    holds(Bounds { gateways: 2, ticks: 2, ..ONE_KEY });
     holds(Bounds { ticks: 4, ..EMPTIED });
     holds(Bounds { ticks: 4, ..FAILED_OVER });
+    holds(Bounds { keys: 2, ticks: 4, ..ONE_KEY });
 }
 
 #[test]
