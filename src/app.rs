@@ -20,6 +20,8 @@ use crate::{keys, observe, server, upstream};
 
 mod desks;
 mod office;
+#[cfg(test)]
+mod seeds;
 mod tidy;
 
 pub use desks::rest;

@@ -33,19 +33,3 @@ fn problems(text: &str) -> Option<Vec<String>> {
     assert!(taken || !problems.is_empty(), "refused without a reason");
     (!problems.is_empty()).then(|| problems.iter().map(ToString::to_string).collect())
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_seeds_hold() {
-        seeds("configuration").iter().for_each(|seed| configuration(seed));
-    }
-
-    fn seeds(target: &str) -> Vec<Vec<u8>> {
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
-        let files = std::fs::read_dir(folder).expect("a folder of seeds");
-        files.map(|file| std::fs::read(file.expect("a seed").path()).expect("a seed")).collect()
-    }
-}

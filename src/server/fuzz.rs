@@ -67,21 +67,3 @@ pub fn proxy(text: &[u8]) {
 
 /// No header is longer.
 const LONGEST_PREFACE: usize = 2048;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_seeds_hold() {
-        seeds("guard").iter().for_each(|seed| guard(seed));
-        seeds("proxy").iter().for_each(|seed| proxy(seed));
-        seeds("requests").iter().for_each(|seed| requests(seed));
-    }
-
-    fn seeds(target: &str) -> Vec<Vec<u8>> {
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
-        let files = std::fs::read_dir(folder).expect("a folder of seeds");
-        files.map(|file| std::fs::read(file.expect("a seed").path()).expect("a seed")).collect()
-    }
-}

@@ -20,7 +20,7 @@ use super::traffic::Traffic;
 use super::unreadable::Unreadable;
 
 /// What carries bytes: TCP, or TLS over it.
-pub(super) trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+pub(super) trait Transport: AsyncRead + AsyncWrite + Unpin + Send + Sized + 'static {
     /// The TCP connection below.
     fn tcp(&self) -> &TcpStream;
     /// The TCP connection below, without what is above it.
@@ -30,7 +30,9 @@ pub(super) trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>>;
+    ) -> Poll<io::Result<usize>> {
+        poll_write_parts(self, cx, parts)
+    }
 }
 
 impl Transport for TcpStream {
@@ -40,14 +42,6 @@ impl Transport for TcpStream {
 
     fn into_tcp(self) -> TcpStream {
         self
-    }
-
-    fn poll_write_parts(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        parts: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        poll_write_parts(self, cx, parts)
     }
 }
 

@@ -80,19 +80,3 @@ fn sessions() -> Sessions {
 
 const SECRET: &str = "s3cret";
 const NOW: u64 = 1_800_000_000;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_seeds_hold() {
-        seeds("token").iter().for_each(|seed| token(seed));
-    }
-
-    fn seeds(target: &str) -> Vec<Vec<u8>> {
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
-        let files = std::fs::read_dir(folder).expect("a folder of seeds");
-        files.map(|file| std::fs::read(file.expect("a seed").path()).expect("a seed")).collect()
-    }
-}

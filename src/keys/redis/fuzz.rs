@@ -69,21 +69,3 @@ fn fields(text: &[u8]) -> Fields {
     let pairs = text.lines().filter_map(|line| line.split_once('='));
     pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_seeds_hold() {
-        seeds("record").iter().for_each(|seed| record(seed));
-        seeds("change").iter().for_each(|seed| change(seed));
-        seeds("audit").iter().for_each(|seed| audit(seed));
-    }
-
-    fn seeds(target: &str) -> Vec<Vec<u8>> {
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
-        let files = std::fs::read_dir(folder).expect("a folder of seeds");
-        files.map(|file| std::fs::read(file.expect("a seed").path()).expect("a seed")).collect()
-    }
-}

@@ -27,7 +27,6 @@ use super::super::guard::{Guard, Part};
 use super::super::socket::{Socket, Transport};
 use super::super::{Addresses, Settings, Timeouts, http1};
 use super::MAX_HEADER_BYTES;
-use crate::http::poll_write_parts;
 
 /// Has hyper read what the guard lets through, in pieces as the first bytes say.
 ///
@@ -205,14 +204,6 @@ impl Transport for Given {
 
     fn into_tcp(self) -> TcpStream {
         self.tcp.expect("nobody lingers on this connection")
-    }
-
-    fn poll_write_parts(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        parts: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        poll_write_parts(self, cx, parts)
     }
 }
 
