@@ -5,22 +5,22 @@
 #[path = "support/jwt.rs"]
 #[allow(dead_code)]
 mod jwt;
+#[path = "support/known_key.rs"]
+mod known_key;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use openbin_gateway::app;
 use openbin_gateway::config::{Config, Flags, Sources};
-use openbin_gateway::keys::audit::{Action, Actor};
-use openbin_gateway::keys::lease::Lease;
-use openbin_gateway::keys::{self, Issuer, KeyHash, KeyRecord, Keys, News, Policy, StoreSettings};
-use openbin_gateway::observe::Metrics;
+
+use known_key::KEY;
 
 /// Of a request with a session's cookie over HTTP/1.1.
 const MOST_FOR_A_SESSION: u64 = 12;
@@ -29,7 +29,6 @@ const MOST_FOR_A_KEY: u64 = 12;
 
 const WARM_UP: u64 = 500;
 const REQUESTS: u64 = 2_000;
-const KEY: &str = "sk_openbin_000000000000000000000000000000000000000000000000000000000000000a";
 
 /// Counts what it is asked for.
 struct Counting;
@@ -90,46 +89,10 @@ fn instance() -> SocketAddr {
     address
 }
 
-/// A store that knows the key.
-fn prepare(store: &Path) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let settings = keys::Settings {
-        store: StoreSettings::Embedded { path: store.to_owned() },
-        cache_entries: 100,
-        cache_for: Duration::from_secs(600),
-        lease_for: Duration::from_secs(1),
-        serve_stale_for: Duration::ZERO,
-        copies: 0,
-        site: keys::Site::of(&[]),
-        usage_interval: Duration::from_secs(2),
-    };
-    let metrics = Arc::new(Metrics::new().expect("metrics"));
-    let ledger = runtime.block_on(keys::open(&settings.store)).expect("a store");
-    let keys = Keys::new("home".into(), &settings, Arc::new(Lease::perpetual()), ledger, metrics);
-    let record = KeyRecord {
-        hash: KeyHash::of(KEY),
-        id: "00000000-0000-4000-8000-000000000001".to_owned(),
-        instance: "home".into(),
-        user_id: jwt::USER.to_owned(),
-        user_email: Some(jwt::EMAIL.to_owned()),
-        name: String::new(),
-        prefix: KEY[..18].to_owned(),
-        issuer: Issuer::Openbin,
-        created_at: None,
-        last_used_at: None,
-        last_used_over: None,
-        policy: Policy::default(),
-        revoked: None,
-    };
-    let actor = Actor::gateway();
-    let news = News { record, most: None, action: Action::KeyLearned, actor: &actor };
-    runtime.block_on(keys.learn(news)).expect("learned");
-}
-
 /// A gateway with everything on, as long as this process lives.
 fn gateway(folder: &Path) -> SocketAddr {
     let (store, log) = (folder.join("gateway.db"), folder.join("access.log"));
-    prepare(&store);
+    drop(known_key::keys(&store, &known_key::runtime()));
     let text = format!(
         "workers: 1\n\
          listen: [{{ address: 127.0.0.1:0 }}]\n\

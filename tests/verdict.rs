@@ -1,35 +1,34 @@
-//! A credential that is remembered is judged without asking for memory. Only the cache does, each time when it tidies
-//! up after some sixty reads. The numbers may only go down.
+//! A credential that is remembered is judged without asking for memory. Only the cache behind the keys at hand does, when
+//! it tidies up after some thousands of uses. The numbers may only go down.
 #![allow(missing_docs, unsafe_code)]
 
 #[path = "support/jwt.rs"]
 #[allow(dead_code)]
 mod jwt;
+#[path = "support/known_key.rs"]
+mod known_key;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::hint::black_box;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use futures_util::FutureExt as _;
 use openbin_gateway::auth::{
     self, Claimant, Credential, Denied, Identity, LimitSettings, LimitState, Limits, Secret, Verifier,
 };
-use openbin_gateway::keys::audit::{Action, Actor};
-use openbin_gateway::keys::lease::Lease;
-use openbin_gateway::keys::{
-    self, Adoption, Attempt, Issuer, KeyHash, KeyRecord, Keys, News, Policy, StoreSettings,
-};
+use openbin_gateway::keys::{Adoption, Attempt, KeyHash, Keys};
 use openbin_gateway::observe::Metrics;
 
-const KEY: &str = "sk_openbin_000000000000000000000000000000000000000000000000000000000000000a";
+use known_key::KEY;
+
 const JUDGED: u64 = 10_000;
 /// Of [`JUDGED`] verdicts, those during which the cache tidies up.
-const MOST_THAT_TIDY: u64 = JUDGED / 60;
+const MOST_THAT_TIDY: u64 = JUDGED / 1_000;
 /// What it asks for then, in all of them.
-const MOST_ALLOCATIONS: u64 = JUDGED / 10;
+const MOST_ALLOCATIONS: u64 = JUDGED / 100;
 
 /// Counts what each thread asks for.
 struct Counting;
@@ -60,37 +59,7 @@ static ALLOCATOR: Counting = Counting;
 
 /// The keys of an embedded store that knows [`KEY`], which is remembered.
 fn keys(folder: &std::path::Path, runtime: &tokio::runtime::Runtime) -> Arc<Keys> {
-    let settings = keys::Settings {
-        store: StoreSettings::Embedded { path: folder.join("gateway.db") },
-        cache_entries: 1000,
-        cache_for: Duration::from_secs(600),
-        lease_for: Duration::from_secs(1),
-        serve_stale_for: Duration::ZERO,
-        copies: 0,
-        site: keys::Site::of(&[]),
-        usage_interval: Duration::from_secs(2),
-    };
-    let metrics = Arc::new(Metrics::new().expect("metrics"));
-    let store = runtime.block_on(keys::open(&settings.store)).expect("a store");
-    let keys = Arc::new(Keys::new("home".into(), &settings, Arc::new(Lease::perpetual()), store, metrics));
-    let record = KeyRecord {
-        hash: KeyHash::of(KEY),
-        id: "00000000-0000-4000-8000-000000000001".to_owned(),
-        instance: "home".into(),
-        user_id: jwt::USER.to_owned(),
-        user_email: Some(jwt::EMAIL.to_owned()),
-        name: String::new(),
-        prefix: KEY[..18].to_owned(),
-        issuer: Issuer::Openbin,
-        created_at: None,
-        last_used_at: None,
-        last_used_over: None,
-        policy: Policy::default(),
-        revoked: None,
-    };
-    let actor = Actor::gateway();
-    let news = News { record, most: None, action: Action::KeyLearned, actor: &actor };
-    runtime.block_on(keys.learn(news)).expect("learned");
+    let keys = known_key::keys(&folder.join("gateway.db"), runtime);
     runtime.block_on(keys.known(&KeyHash::of(KEY))).expect("loaded");
     keys
 }
@@ -106,7 +75,7 @@ fn judge(verifier: &Verifier, text: &str, now: SystemTime, claimant: &Claimant<'
 #[test]
 fn a_remembered_credential_is_judged_without_asking_for_memory() {
     let folder = tempfile::tempdir().expect("a folder");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = known_key::runtime();
     let secrets = vec![Secret::new(jwt::SECRET).expect("a secret")];
     let verifier = Verifier::new(&auth::Settings { jwt_secrets: secrets }, keys(folder.path(), &runtime));
     let limits =

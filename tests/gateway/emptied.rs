@@ -3,21 +3,13 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::adoption::create;
+use super::several::{call, status, until_lease};
 use crate::support::redis::RedisServer;
 use crate::support::scripted::{Mode, Scripted};
-use crate::support::{Gateway, Issuer, Request, Setup, Wire, jwt, wait};
-
-async fn call(gateway: &Gateway, path: &str) -> (u16, Value) {
-    let response = gateway.call("POST", path, &json!({})).await;
-    (response.status, response.json())
-}
-
-async fn status(wire: &mut Wire, credential: &str) -> u16 {
-    Request::get("/api/bins").bearer(credential).on(wire).await.status
-}
+use crate::support::{Gateway, Issuer, Setup, Wire, jwt, wait};
 
 /// Waits until every gateway has heard of all that was written to this store.
 pub async fn until_heard(server: &RedisServer) {
@@ -50,13 +42,6 @@ async fn start(issuer: &Issuer, url: &str, lease: &str) -> Gateway {
     gateway
 }
 
-async fn until_lease(gateway: &Gateway) {
-    wait::until_answer("a lease", async || {
-        (gateway.metrics().await.sum("lease_valid", &[]) == 1.0).then_some(())
-    })
-    .await;
-}
-
 /// The name of the list of gateways, and those in it.
 async fn listed(server: &RedisServer) -> (String, Vec<String>) {
     let names: Vec<String> = ask(server, &["KEYS", "*replicas"]).await;
@@ -79,7 +64,7 @@ async fn a_key_is_revoked_everywhere_though_nobody_has_noticed_yet_that_the_stor
     between.set(Mode::Silent);
     assert_eq!(status(&mut wire, &key).await, 200);
     let () = ask(&server, &["FLUSHALL"]).await;
-    let (code, answer) = call(&near, &format!("/keys/home/{id}/revoke")).await;
+    let (code, answer) = call(&near, &format!("/keys/home/{id}/revoke"), json!({})).await;
     issuer.restore(&id);
     let then = status(&mut wire, &key).await;
     assert_eq!((code, then), (200, 503), "{answer}");
@@ -105,15 +90,15 @@ async fn a_gateway_that_was_cut_off_when_the_store_was_emptied_is_not_taken_for_
     assert_eq!(status(&mut wire, &key).await, 200);
     between.set(Mode::Silent);
     let () = ask(&server, &["FLUSHALL"]).await;
-    let (code, answer) = call(&near, &format!("/users/home/{}/block", jwt::USER)).await;
+    let (code, answer) = call(&near, &format!("/users/home/{}/block", jwt::USER), json!({})).await;
     assert_eq!((code, &answer["propagated"]), (202, &json!(false)), "{answer}");
     assert_eq!(status(&mut wire, &session).await, 200, "it has not heard of it");
     until_lease(&near).await;
-    let (code, answer) = call(&near, &format!("/users/home/{}/block", jwt::USER)).await;
+    let (code, answer) = call(&near, &format!("/users/home/{}/block", jwt::USER), json!({})).await;
     assert_eq!((code, &answer["propagated"]), (202, &json!(false)), "{answer}");
     between.set(Mode::Pass);
     wait::until_answer("the confirmation", async || {
-        (call(&near, &format!("/users/home/{}/block", jwt::USER)).await.0 == 200).then_some(())
+        (call(&near, &format!("/users/home/{}/block", jwt::USER), json!({})).await.0 == 200).then_some(())
     })
     .await;
     assert_eq!(status(&mut wire, &session).await, 403);
@@ -125,9 +110,9 @@ async fn a_gateway_that_has_been_away_for_long_makes_nobody_unsure_for_ever() {
     let gateway = start(&issuer, &server.url(), "1s").await;
     let (name, _) = listed(&server).await;
     let () = ask(&server, &["HSET", &name, "0123456789abcdef@elsewhere", "away 1795000000"]).await;
-    assert_eq!(call(&gateway, &format!("/users/home/{}/block", jwt::USER)).await.0, 202);
+    assert_eq!(call(&gateway, &format!("/users/home/{}/block", jwt::USER), json!({})).await.0, 202);
     tokio::time::timeout(Duration::from_secs(10), async {
-        while call(&gateway, &format!("/users/home/{}/block", jwt::USER)).await.0 != 200 {}
+        while call(&gateway, &format!("/users/home/{}/block", jwt::USER), json!({})).await.0 != 200 {}
     })
     .await
     .expect("confirmed");

@@ -8,13 +8,21 @@ use crate::support::{Gateway, Issuer, Request, Setup, Wire, jwt, wait};
 
 const ROUNDS: usize = 25;
 
-async fn call(gateway: &Gateway, path: &str, content: Value) -> (u16, Value) {
+pub async fn call(gateway: &Gateway, path: &str, content: Value) -> (u16, Value) {
     let response = gateway.call("POST", path, &content).await;
     (response.status, response.json())
 }
 
-async fn status(wire: &mut Wire, credential: &str) -> u16 {
+pub async fn status(wire: &mut Wire, credential: &str) -> u16 {
     Request::get("/api/bins").bearer(credential).on(wire).await.status
+}
+
+/// Waits until a gateway follows what others change.
+pub async fn until_lease(gateway: &Gateway) {
+    wait::until_answer("a lease", async || {
+        (gateway.metrics().await.sum("lease_valid", &[]) == 1.0).then_some(())
+    })
+    .await;
 }
 
 /// Three gateways on one Redis that have come to know each other.
@@ -22,10 +30,7 @@ async fn three(issuer: &Issuer, redis: &RedisServer) -> [Gateway; 3] {
     let start = || async { Setup::of(issuer.address()).in_redis(&redis.url()).start().await };
     let gateways = [start().await, start().await, start().await];
     for gateway in &gateways {
-        wait::until_answer("a lease", async || {
-            (gateway.metrics().await.sum("lease_valid", &[]) == 1.0).then_some(())
-        })
-        .await;
+        until_lease(gateway).await;
     }
     gateways
 }

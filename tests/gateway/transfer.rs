@@ -167,6 +167,16 @@ async fn chunked_content_over_the_limit_never_looks_whole_to_the_instance() {
 const EARLY: &str = "HTTP/1.1 413 Payload Too Large\r\nContent-Type: application/json\r\nContent-Length: 29\r\n\
                      Connection: close\r\n\r\n{\"error\":\"PAYLOAD_TOO_LARGE\"}";
 
+/// An instance that answers when it has read the head, and keeps the connection open.
+async fn answering_early() -> Recorder {
+    Recorder::scripted(|mut call| async move {
+        call.head().await;
+        call.send(EARLY).await;
+        std::future::pending().await
+    })
+    .await
+}
+
 async fn answer_to_a_large_upload(gateway: &Gateway) -> crate::support::response::Response {
     let mut wire = Wire::plain(gateway.http).await;
     wire.send(format!(
@@ -180,12 +190,7 @@ async fn answer_to_a_large_upload(gateway: &Gateway) -> crate::support::response
 
 #[tokio::test]
 async fn an_early_answer_arrives_while_the_client_still_sends() {
-    let upstream = Recorder::scripted(|mut call| async move {
-        call.head().await;
-        call.send(EARLY).await;
-        std::future::pending().await
-    })
-    .await;
+    let upstream = answering_early().await;
     let gateway = Gateway::in_front_of(upstream.address()).await;
     for _ in 0..5 {
         let response = answer_to_a_large_upload(&gateway).await;
@@ -210,12 +215,7 @@ async fn an_early_answer_with_a_closed_connection_is_told_as_it_is_or_as_a_break
 
 #[tokio::test]
 async fn over_http2_an_early_answer_comes_a_while_before_the_reset_of_its_stream() {
-    let upstream = Recorder::scripted(|mut call| async move {
-        call.head().await;
-        call.send(EARLY).await;
-        std::future::pending().await
-    })
-    .await;
+    let upstream = answering_early().await;
     let gateway = Gateway::in_front_of(upstream.address()).await;
     // Clients that read both together may throw the answer away, as curl 7.88 does.
     for (path, early) in [("/api/auth/login", 413), ("/api/bins", 401)] {
