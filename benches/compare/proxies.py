@@ -11,11 +11,11 @@ UPLOAD = 4 << 20
 # What it is sent is read to its end before it answers: it asks itself, without the content.
 NGINX_INSTANCE = """
 worker_processes 1; daemon off; pid {dir}/instance.pid; error_log stderr crit;
-events {{ worker_connections 4096; }}
+events {{ worker_connections 16384; }}
 http {{ access_log off; keepalive_requests 100000000; keepalive_timeout 300s; sendfile on;
   client_max_body_size 64m; client_body_buffer_size 8m; client_body_temp_path {dir}/uploads;
   upstream own {{ server 127.0.0.1:{instance}; keepalive 64; keepalive_requests 100000000; }}
-  server {{ listen 127.0.0.1:{instance}; default_type application/json; root {dir}/files;
+  server {{ listen 127.0.0.1:{instance} backlog=4096; default_type application/json; root {dir}/files;
     if ($http_authorization ~ "sk_openbin_0000") {{ return 401 '{{"error":"UNAUTHORIZED","message":"Invalid API key"}}'; }}
     location / {{ return 200 '{body}'; }}
     location /api/seen {{ return 200 '$http_x_auth_method $http_x_auth_user_id'; }}
@@ -75,7 +75,7 @@ listen:
   - address: 127.0.0.1:{tls}
     tls: {{ certificate: {dir}/chain.pem, key: {dir}/key.pem }}
 admin: {{ address: 127.0.0.1:{admin} }}
-store: {{ kind: embedded, path: {dir}/gateway-{workers}.db }}
+store: {{ kind: embedded, path: {dir}/gateway-{plain}.db }}
 access_log: {{ path: {dir}/access.log, format: json }}
 limits: {{ per_key: 1000000/1s, per_address: 1000000/1s }}
 instances:
@@ -227,7 +227,7 @@ class Bench:
 
     def openbin_gateway(self, workers):
         plain, tls, admin = free_ports(3)
-        file = self.file(f"gateway-{workers}.yaml", GATEWAY.format(**self.terms, plain=plain, tls=tls, admin=admin, workers=workers))
+        file = self.file(f"gateway-{plain}.yaml", GATEWAY.format(**self.terms, plain=plain, tls=tls, admin=admin, workers=workers))
         subprocess.run([self.gateway, "keys", "import", "--config", file, "--from", f"csv:{self.dir}/keys.csv"], check=True, stdout=subprocess.DEVNULL)
         core = self.proxy_core if workers == 1 else None
         process = self.spawn(f"gateway {workers}", [self.gateway, "serve", "--config", file], core)
