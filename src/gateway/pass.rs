@@ -22,7 +22,7 @@ use super::live::LiveExchanges;
 use super::origin::Origin;
 use super::plan::Plan;
 use super::recorded::{Note, Recorded};
-use super::request_id::{RequestId, RequestIds};
+use super::request_id::{RequestId, RequestIds, Trace};
 use super::route::{Route, classify, is_endpoint};
 use super::stamp::{Stamp, stamp};
 use super::stand_in::Acts;
@@ -63,7 +63,7 @@ struct Asked<'r> {
 
 /// What is known of a request besides itself.
 struct Arrival {
-    id: RequestId,
+    trace: Trace,
     origin: Origin,
     at: SystemTime,
     started: Instant,
@@ -134,7 +134,8 @@ impl Gateway {
         target::empty_where_said(&mut request, way.upstream.settings().response_timeout).await?;
         let mut request = limited(request, &view.plan, &arrival.line, note)?;
         *request.uri_mut() = Uri::from(target);
-        let ours = Stamp { identity: identity.as_ref(), origin: arrival.origin, authority, id: arrival.id };
+        let (scheme, trace) = (arrival.origin.scheme, &arrival.trace);
+        let ours = Stamp { identity: identity.as_ref(), scheme, authority, trace };
         let forged = stamp(&mut request, ours);
         if forged > 0 {
             self.metrics.forged_headers.inc_by(forged);
@@ -230,10 +231,10 @@ impl Gateway {
         next
     }
 
-    fn begin(&self, request: &Request<Incoming>, arrival: &Arrival) -> Note {
+    fn begin(&self, request: &Request<Incoming>, id: RequestId, arrival: &Arrival) -> Note {
         let record = Record {
             started: arrival.started,
-            request_id: arrival.id.0,
+            request_id: id.0,
             client: arrival.origin.address,
             instance: None,
             version: request.version(),
@@ -268,8 +269,10 @@ impl Handler for Gateway {
         let started = Instant::now();
         let origin = Origin::of(peer, request.headers(), &view.plan.trusted_proxies);
         let standing = Standing::new(origin.address, started);
-        let arrival = Arrival { id: self.ids.next(), origin, at: SystemTime::now(), started, standing, line };
-        let mut note = self.begin(&request, &arrival);
+        let id = self.ids.next();
+        let trace = Trace::new(&id, origin.address);
+        let arrival = Arrival { trace, origin, at: SystemTime::now(), started, standing, line };
+        let mut note = self.begin(&request, id, &arrival);
         let (version, is_head) = (request.version(), request.method() == Method::HEAD);
         let passed = self.pass(&view, request, peer, &arrival, &mut note).await;
         let mut response = match passed.and_then(|response| note.answer().map(|()| response)) {
@@ -283,7 +286,7 @@ impl Handler for Gateway {
         if is_head {
             response = without_content(response);
         }
-        response.headers_mut().insert(X_REQUEST_ID, arrival.id.header());
+        response.headers_mut().insert(X_REQUEST_ID, arrival.trace.id());
         arrival.standing.tell(response.headers_mut(), &self.words);
         note.edit(|record| record.status = Some(response.status().as_u16()));
         Ok(response.map(|body| Recorded::new(body, note)))
