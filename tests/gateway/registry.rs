@@ -324,6 +324,32 @@ async fn everything_that_was_done_is_in_the_audit_chain_and_an_edit_is_found() {
 }
 
 #[tokio::test]
+async fn every_caller_who_is_turned_away_is_in_the_audit_chain() {
+    for store in Store::each() {
+        let house = house(&store).await;
+        for number in 0..14 {
+            let mut request = Request::get("/admin/api/v1/keys");
+            if number > 0 {
+                request = request.bearer("wrong-token");
+            }
+            assert_eq!(request.to(house.gateway.admin).await.status, 401);
+        }
+        let details = wait::until_answer("all of them", || async {
+            let audit = house.gateway.call("GET", "/audit", &Value::Null).await.json();
+            let refused = audit["entries"].as_array().expect("entries").iter();
+            let refused: Vec<_> = refused.filter(|entry| entry["action"] == "admin_refused").collect();
+            assert!(refused.iter().all(|entry| entry["address"] == "127.0.0.1"), "{audit}");
+            let details: Vec<_> = refused.iter().map(|entry| entry["detail"].to_string()).collect();
+            details.last().is_some_and(|last| last.contains("more")).then_some(details)
+        })
+        .await;
+        assert_eq!(details.len(), 11, "{}: {details:?}", store.name());
+        assert_eq!(details[..2], [r#""no token""#, r#""a wrong token""#]);
+        assert_eq!(details[10], r#""4 more without the token""#);
+    }
+}
+
+#[tokio::test]
 async fn the_admin_api_needs_its_token_and_is_not_reachable_through_the_proxy() {
     let house = house(&Store::Embedded).await;
     for target in ["/admin/api/v1/keys", "/admin/api/v1/openapi.json", "/admin/api/v1"] {

@@ -116,11 +116,11 @@ impl Rest {
         }
     }
 
-    /// Writes down that so many callers came without the token; not being able to is said in the log.
-    pub(super) async fn note_refused(&self, address: Option<IpAddr>, count: u64) {
+    /// Writes down that somebody came without the token; not being able to is said in the log.
+    pub(super) async fn note_refused(&self, address: Option<IpAddr>, detail: String) {
         let actor = Actor { role: Role::Operator, name: None, address };
         let mut event = Event::new(SystemTime::now(), &actor, Action::AdminRefused);
-        event.detail = Some(format!("{count} without the token"));
+        event.detail = Some(detail);
         if let Err(error) = self.keyring.ledger().record(&event).await {
             tracing::warn!(%error, "callers without the admin token are not written down");
         }
