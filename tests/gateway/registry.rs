@@ -215,23 +215,27 @@ async fn a_rotated_key_and_its_successor_are_both_good_until_the_overlap_is_over
 #[tokio::test]
 async fn a_key_made_by_an_operator_is_a_real_key_of_the_instance() {
     let house = house(&Store::Embedded).await;
-    let new = json!({ "user_id": house.user, "user_email": EMAIL, "name": "backup job",
+    let new = json!({ "user_id": house.user, "name": "backup job",
                       "policy": { "paths": ["/api/bins"], "expires_in": "90d" } });
     let made = house.gateway.call("POST", "/keys", &new).await;
     assert_eq!(made.status, 201, "{}", made.text());
     let made = made.json();
+    assert_eq!(made["record"]["user_email"], EMAIL, "the instance knows it");
     let key = made["key"].as_str().expect("a key");
     assert_eq!(house.bins(key).await.status, 200);
     assert_eq!(Request::get("/api/bins").bearer(key).to(house.openbin.address).await.status, 200);
     let listed = house.gateway.send(&Request::get("/api/api-keys").session(&house.session())).await.json();
     assert_eq!(listed["results"][0]["id"], made["record"]["id"]);
     assert_eq!(house.gateway.send(&Request::get("/api/auth/me").bearer(key)).await.status, 403);
-    for wrong in [json!({ "user_id": "" }), json!({}), json!({ "user_id": "u", "nmae": "x" })] {
+    let over = json!({ "user_id": house.user, "policy": { "expires_in": "0s" } });
+    for wrong in [json!({ "user_id": "" }), json!({}), json!({ "user_id": "u", "nmae": "x" }), over] {
         let refused = house.gateway.call("POST", "/keys", &wrong).await;
         assert!([400, 422].contains(&refused.status), "{wrong}: {}", refused.text());
     }
     let nobody = house.gateway.call("POST", "/keys", &json!({ "user_id": "nobody" })).await;
     assert_eq!((nobody.status, &nobody.json()["error"]), (502, &json!("INSTANCE_REFUSED")));
+    let listed = house.gateway.send(&Request::get("/api/api-keys").session(&house.session())).await.json();
+    assert_eq!(listed["count"], 1, "nothing of that made a key");
 }
 
 #[tokio::test]

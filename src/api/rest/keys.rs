@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::desk::Client;
+use super::desk::{Client, DeskError};
 use super::problem::Problem;
 use super::view::{DayView, ErrandView, Key, PolicyChange, read_duration};
 use super::{Answer, Call, Rest, felt};
@@ -89,14 +89,25 @@ impl Rest {
         if user_id.is_empty() {
             return Err(Problem::invalid("user_id is empty; it is the user's id at the instance"));
         }
+        if policy.expires_at.is_some_and(|end| end <= now) {
+            return Err(Problem::invalid("the key would be over before it is made"));
+        }
         let fresh = self.make(NewKey { instance, user_id, user_email, name, policy }, &call.actor).await?;
         let record = Key::of(&fresh.record, now);
         Ok((StatusCode::CREATED, json!({ "key": fresh.token.expose(), "record": record })))
     }
 
     /// Whoever issues the instance's keys makes it.
-    async fn make(&self, new: NewKey, actor: &Actor) -> Result<Fresh, Problem> {
+    async fn make(&self, mut new: NewKey, actor: &Actor) -> Result<Fresh, Problem> {
         let desk = self.desk(Some(&new.instance))?;
+        if new.user_email.is_none() {
+            new.user_email = match (desk.find_email)(new.user_id.clone()).await {
+                Ok(email) => email,
+                // The gateway's own keys can be made while the instance is down.
+                Err(DeskError::Unclear(_)) if desk.issuer == Issuer::Gateway => None,
+                Err(error) => return Err(error.into()),
+            };
+        }
         if desk.issuer == Issuer::Gateway {
             let issued = self.keyring.issue(new, actor).await?;
             return Ok(Fresh { token: issued.token, record: issued.record });

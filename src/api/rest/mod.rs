@@ -21,7 +21,7 @@ use bytes::Bytes;
 use hyper::{Method, Request, Response, StatusCode};
 use serde::de::DeserializeOwned;
 
-pub use desk::{Client, Desk, DeskError, Later, MakeKey, NewKeyThere, ReadSession};
+pub use desk::{Client, Desk, DeskError, FindEmail, Later, MakeKey, NewKeyThere, ReadSession};
 
 use self::problem::{Problem, json};
 use crate::keys::audit::{Action, Actor, Event, Role};
