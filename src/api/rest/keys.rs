@@ -75,7 +75,7 @@ struct Fresh {
 impl Rest {
     pub(super) async fn list_keys(&self, call: &Call<'_>) -> Answer {
         let now = SystemTime::now();
-        let page = self.keyring.ledger().list(&query(call, now)?, now).await?;
+        let page = self.keyring.ledger().list(&query(call.parameters(&PARAMETERS)?, now)?, now).await?;
         let keys: Vec<Key> = page.records.iter().map(|record| Key::of(record, now)).collect();
         let next = page.next.map(|cursor| cursor.to_string());
         Ok((StatusCode::OK, json!({ "keys": keys, "next": next, "usage_fresh_within": self.freshness() })))
@@ -288,14 +288,15 @@ impl Rest {
         }
     }
 
-    fn freshness(&self) -> String {
+    pub(super) fn freshness(&self) -> String {
         humantime::format_duration(self.keyring.usage_interval()).to_string()
     }
 }
 
-fn query(call: &Call<'_>, now: SystemTime) -> Result<Query, Problem> {
+/// Which keys are asked for by these parameters, which are of [`PARAMETERS`].
+pub(super) fn query(parameters: Vec<(String, String)>, now: SystemTime) -> Result<Query, Problem> {
     let mut query = Query { limit: DEFAULT_LIMIT, ..Query::default() };
-    for (name, value) in call.parameters(&PARAMETERS)? {
+    for (name, value) in parameters {
         match name.as_str() {
             "instance" => query.instance = Some(value.into()),
             "user" => query.user_id = Some(value),

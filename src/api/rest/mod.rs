@@ -1,4 +1,4 @@
-//! The admin API, `/admin/api/v1/…`: keys, users, instances and the audit chain.
+//! The admin API, `/admin/api/v1/…`: keys and their use, users, instances and the audit chain.
 //!
 //! Answers whoever it is asked by: the admin listener, which has checked the token, or the command line
 //! where no gateway runs. The rules are the keyring's; here they become JSON. `/openapi.json` is made from
@@ -10,6 +10,7 @@ mod keys;
 mod openapi;
 mod problem;
 mod transfer;
+mod usage;
 mod users;
 mod view;
 
@@ -67,6 +68,8 @@ enum Operation {
     ChangeKey,
     RevokeKey,
     RotateKey,
+    ShowUsage,
+    ListBlocked,
     ShowUser,
     BlockUser,
     UnblockUser,
@@ -79,7 +82,7 @@ enum Operation {
 }
 
 /// Every call there is: method, path below [`ROOT`], operation. A segment in braces is a parameter.
-const ROUTES: [(Method, &str, Operation); 17] = [
+const ROUTES: [(Method, &str, Operation); 19] = [
     (Method::GET, "/keys", Operation::ListKeys),
     (Method::POST, "/keys", Operation::CreateKey),
     (Method::POST, "/keys/find", Operation::FindKeys),
@@ -88,6 +91,8 @@ const ROUTES: [(Method, &str, Operation); 17] = [
     (Method::PATCH, "/keys/{instance}/{id}", Operation::ChangeKey),
     (Method::POST, "/keys/{instance}/{id}/revoke", Operation::RevokeKey),
     (Method::POST, "/keys/{instance}/{id}/rotate", Operation::RotateKey),
+    (Method::GET, "/usage", Operation::ShowUsage),
+    (Method::GET, "/users/blocked", Operation::ListBlocked),
     (Method::GET, "/users/{instance}/{user}", Operation::ShowUser),
     (Method::POST, "/users/{instance}/{user}/block", Operation::BlockUser),
     (Method::POST, "/users/{instance}/{user}/unblock", Operation::UnblockUser),
@@ -139,6 +144,8 @@ impl Rest {
             (Operation::ChangeKey, [instance, id]) => self.change_key(instance, id, call).await,
             (Operation::RevokeKey, [instance, id]) => self.revoke_key(instance, id, call).await,
             (Operation::RotateKey, [instance, id]) => self.rotate_key(instance, id, call).await,
+            (Operation::ShowUsage, _) => self.show_usage(call).await,
+            (Operation::ListBlocked, _) => self.list_blocked(call).await,
             (Operation::ShowUser, [instance, user]) => self.show_user(instance, user).await,
             (Operation::BlockUser, [instance, user]) => self.block_user(instance, user, call).await,
             (Operation::UnblockUser, [instance, user]) => self.unblock_user(instance, user, call).await,
