@@ -89,9 +89,16 @@ pub struct Progress {
     exceeded: Cell<bool>,
     whole: Cell<bool>,
     forged: Cell<u64>,
+    line: Option<Line>,
 }
 
 impl Progress {
+    /// Where its client can be told something before the answer, if it can.
+    #[must_use]
+    pub fn line(&self) -> Option<&Line> {
+        self.line.as_ref()
+    }
+
     /// Bytes of content that have passed so far.
     #[must_use]
     pub fn received(&self) -> u64 {
@@ -163,7 +170,7 @@ impl RequestBody {
     ) -> Request<Self> {
         let is_stream = request.version() == Version::HTTP_2;
         request.map(|body| {
-            let progress = Rc::<Progress>::default();
+            let progress = Rc::new(Progress { line: line.if_speaking(), ..Progress::default() });
             progress.whole.set(body.is_end_stream());
             let content = match is_stream && !body.is_end_stream() {
                 true => Content::Multiplexed(body, line.clone()),
@@ -178,6 +185,12 @@ impl RequestBody {
     pub fn own(content: Bytes) -> Self {
         let (remaining, progress) = (content.len() as u64, Rc::default());
         Self { content: Content::Own(content), remaining, pace: None, progress }
+    }
+
+    /// What a client's request without content has, to be sent again.
+    #[must_use]
+    pub fn again(progress: Rc<Progress>) -> Self {
+        Self { content: Content::Own(Bytes::new()), remaining: 0, pace: None, progress }
     }
 
     fn note_whole(&self) {

@@ -230,7 +230,11 @@ impl<H: Handler> Exchange<H> {
         let response = if request.headers().len() > *max_headers {
             handler.refuse(Refusal::HeadTooLarge, request.version(), peer)
         } else {
-            handler.handle(request, peer, self.line.clone()).await?
+            let answered = handler.handle(request, peer, self.line.clone()).await;
+            if !self.line.falls_silent() {
+                self.line.told().await;
+            }
+            answered?
         };
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             self.shared.activity.traffic.switch();
