@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::bell::Bell;
+use super::interim;
 use super::spare::Spare;
 use super::watch::{Asked, Watched};
 use super::{ForwardError, Settings, framing};
@@ -81,8 +82,9 @@ impl Link {
     }
 
     /// Nobody waits for it.
-    pub(super) fn rest(&self) {
+    pub(super) fn rest(&mut self) {
         self.bell.rest();
+        self.spare.rest();
     }
 
     /// Whether a request could be sent when it was last driven.
@@ -123,7 +125,8 @@ impl Link {
         attended.leave(polled, cx)
     }
 
-    /// Sends a request and waits for the head of its response.
+    /// Sends a request and waits for the head of its response. What the instance says before it is told at once, where
+    /// hyper has taken it, too.
     pub(super) async fn send(
         &mut self,
         request: Request<RequestBody>,
@@ -135,11 +138,16 @@ impl Link {
         let mut response = pin!(self.sender.try_send_request(request));
         let mut since = Instant::now();
         let (driver, over, timer) = (&mut self.driver, &mut self.over, &mut self.timer);
-        let bell = &self.bell;
+        let (bell, asked) = (&self.bell, &self.asked);
         poll_fn(|cx| {
             let attended = bell.attend(cx);
             drive(driver, over, &mut attended.context());
             let answered = response.as_mut().poll(&mut attended.context());
+            if let Some((heads, line)) = asked.interim().zip(progress.line())
+                && !matches!(&answered, Poll::Ready(Err(why)) if !why.error().is_incomplete_message())
+            {
+                interim::pass_on(&heads, line);
+            }
             if let Poll::Ready(result) = attended.leave(answered, cx) {
                 let sent = result.map_err(|mut error| match error.take_message() {
                     Some(request) => Failure::Unsent(Box::new(request)),

@@ -3,12 +3,14 @@
 //! Copied into bytes that are used again for the next request: sharing the fields instead would keep the client's
 //! read buffer from being used again, and cost more.
 
+use std::rc::Rc;
+
 use bytes::Bytes;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, Uri, Version};
 
-use crate::http::RequestBody;
+use crate::http::{Progress, RequestBody};
 
 /// Longer heads are rare, and no connection keeps room for one.
 const KEPT_BYTES: usize = 8 * 1024;
@@ -17,6 +19,7 @@ const KEPT_BYTES: usize = 8 * 1024;
 #[derive(Default)]
 pub(super) struct Spare {
     method: Option<Method>,
+    progress: Option<Rc<Progress>>,
     /// The target, and name and value of each field, one after the other.
     text: Vec<u8>,
     target: usize,
@@ -40,6 +43,7 @@ impl Spare {
             return;
         }
         self.method = Some(request.method().clone());
+        self.progress = Some(request.body().progress());
         self.target = target.as_str().len();
         self.text.extend_from_slice(target.as_str().as_bytes());
         for (name, value) in request.headers() {
@@ -52,7 +56,7 @@ impl Spare {
 
     /// The request as it was, if it may be sent again.
     pub(super) fn take(&mut self) -> Option<Request<RequestBody>> {
-        let mut request = Request::new(RequestBody::own(Bytes::new()));
+        let mut request = Request::new(RequestBody::again(self.progress.take()?));
         *request.method_mut() = self.method.take()?;
         *request.version_mut() = Version::HTTP_11;
         let (target, mut rest) = self.text.split_at_checked(self.target)?;
@@ -68,8 +72,13 @@ impl Spare {
         Some(request)
     }
 
+    /// Lets go of the client, whose request has been answered.
+    pub(super) fn rest(&mut self) {
+        self.progress = None;
+    }
+
     fn forget(&mut self) {
-        self.method = None;
+        (self.method, self.progress) = (None, None);
         self.text.clear();
         self.text.shrink_to(KEPT_BYTES);
         self.fields.clear();
