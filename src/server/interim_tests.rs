@@ -209,7 +209,7 @@ fn each_is_whole_and_stands_before_its_own_answer_however_little_is_taken_at_a_t
          GET /h HTTP/1.1\r\nhost: x\r\n\r\n";
     for width in [1, 2, 7, 20, 31, 32, 33, 64, 100, 150, 1000, 100_000] {
         for rests in 0..4 {
-            let mut heads = heads(&told(&asked, width, rests).replace("HTTP/1.0", "HTTP/1.1"));
+            let mut heads = heads(&told(asked, width, rests).replace("HTTP/1.0", "HTTP/1.1"));
             let asked_for = heads.iter().position(|head| head.0 == 100).expect("a 100");
             heads.remove(asked_for);
             let mut expected = Vec::new();
