@@ -204,15 +204,23 @@ class Bench:
 
     def start(self):
         """All proxies, each with one worker, and the instance behind them."""
+        self.start_instance()
+        plain, tls = free_ports(2)
+        config = self.file("nginx.conf", NGINX.format(**self.terms, plain=plain, tls=tls))
+        nginx = Proxy("nginx, open", self.spawn("nginx", self.nginx(config), self.proxy_core), (plain, tls), False)
+        return [self.haproxy(1), self.haproxy(1, judges=False), nginx, self.openbin_gateway(1)]
+
+    def start_gateway(self):
+        """The gateway alone, and the instance behind it."""
+        self.start_instance()
+        return self.openbin_gateway(1)
+
+    def start_instance(self):
         self.prepare()
         [instance] = free_ports(1)
         self.terms = {"dir": self.dir, "instance": instance, "secret": SECRET, "body": BODY.decode(), "user": USER}
         self.spawn("instance", self.nginx(self.file("instance.conf", NGINX_INSTANCE.format(**self.terms))), self.load_core)
         wait_for(instance)
-        plain, tls = free_ports(2)
-        config = self.file("nginx.conf", NGINX.format(**self.terms, plain=plain, tls=tls))
-        nginx = Proxy("nginx, open", self.spawn("nginx", self.nginx(config), self.proxy_core), (plain, tls), False)
-        return [self.haproxy(1), self.haproxy(1, judges=False), nginx, self.openbin_gateway(1)]
 
     def nginx(self, file):
         return ["nginx", "-e", "stderr", "-c", file]

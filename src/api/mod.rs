@@ -13,7 +13,9 @@ mod token;
 pub use admin::Admin;
 pub use door::Door;
 pub use health::{Check, Health};
-pub use rest::{Caller, Client, Desk, DeskError, Later, MakeKey, NewKeyThere, ROOT, ReadSession, Rest};
+pub use rest::{
+    Caller, Client, Desk, DeskError, FindEmail, Later, MakeKey, NewKeyThere, ROOT, ReadSession, Rest,
+};
 pub use token::{own_token, token_beside};
 
 use std::net::SocketAddr;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::api::{Client, Desk, DeskError, MakeKey, NewKeyThere, ReadSession, Rest};
+use crate::api::{Client, Desk, DeskError, FindEmail, MakeKey, NewKeyThere, ReadSession, Rest};
 use crate::auth::Verifier;
 use crate::config::Config;
 use crate::gateway::{Agent, AgentError, InstanceSettings, Owner};
@@ -23,9 +23,17 @@ fn desk(instance: &InstanceSettings, keyring: &Keyring) -> Desk {
         issuer: instance.key_issuer,
         hosts: instance.hosts.clone(),
         upstream: instance.upstream.authority.to_string(),
+        find_email: find_email(Agent::new(instance)),
         make_key: make_key(Agent::new(instance)),
         read_session: read_session(Verifier::new(&instance.auth, keyring.of(&instance.name))),
     }
+}
+
+fn find_email(agent: Agent) -> FindEmail {
+    Box::new(move |user_id: String| {
+        let agent = agent.clone();
+        Box::pin(async move { agent.email_of(&user_id).await.map_err(why) })
+    })
 }
 
 fn make_key(agent: Agent) -> MakeKey {
@@ -33,13 +41,17 @@ fn make_key(agent: Agent) -> MakeKey {
         let agent = agent.clone();
         Box::pin(async move {
             let owner = Owner { id: &client.id, email: client.email.as_deref() };
-            match agent.make_key(owner, &name).await {
-                Ok(made) => Ok(NewKeyThere { token: made.token, id: made.id, name: made.name }),
-                Err(error @ AgentError::Refused { .. }) => Err(DeskError::Refused(error.to_string())),
-                Err(error @ AgentError::Unclear(_)) => Err(DeskError::Unclear(error.to_string())),
-            }
+            let made = agent.make_key(owner, &name).await.map_err(why)?;
+            Ok(NewKeyThere { token: made.token, id: made.id, name: made.name })
         })
     })
+}
+
+fn why(error: AgentError) -> DeskError {
+    match error {
+        AgentError::Refused { .. } => DeskError::Refused(error.to_string()),
+        AgentError::Unclear(_) => DeskError::Unclear(error.to_string()),
+    }
 }
 
 fn read_session(verifier: Verifier) -> ReadSession {

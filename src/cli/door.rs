@@ -5,6 +5,7 @@
 //! only then is the admin token sent anywhere. Redis is shared: its gateway is asked where one answers.
 
 use std::cell::Cell;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -185,10 +186,13 @@ async fn embedded(config: &Config, path: &Path) -> Result<Way, Failure> {
     }
 }
 
-/// Who runs the command, as the system has it: for the audit chain.
+/// Who runs the command, as the system has it: for the audit chain. Containers and timers have no names; there it is
+/// the number of the process's user.
 fn operator() -> Option<String> {
-    let mut names = ["SUDO_USER", "USER"].into_iter().filter_map(|name| std::env::var(name).ok());
-    names.find(|name| (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic()))
+    let mut names = ["SUDO_USER", "USER", "LOGNAME"].into_iter().filter_map(|name| std::env::var(name).ok());
+    let name =
+        names.find(|name| (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic()));
+    name.or_else(|| Some(format!("uid:{}", std::fs::metadata("/proc/self").ok()?.uid())))
 }
 
 /// What stays as it is in a path or query (RFC 3986 §2.3).

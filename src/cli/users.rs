@@ -3,15 +3,18 @@
 use serde::Deserialize;
 use serde_json::json;
 
-use super::door::{Door, path};
+use super::door::{Door, path, with_query};
 use super::keys::{Sweep, confirmed, sweep, why};
-use super::out::{print, print_json};
+use super::out::{print, print_json, say};
+use super::table::{Column, table, terminal_width};
 use super::wording::{count, moment, plain};
 use super::{Failure, OfficeArgs};
 
 /// What can be done with users.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
+    /// List the users who are blocked, the last one first
+    List(ListArgs),
     /// Whether a user is blocked, and how many keys they have
     Show(UserArgs),
     /// Refuse all keys and sessions of a user from now on
@@ -29,6 +32,16 @@ pub(super) struct UserArgs {
     #[arg(value_name = "ID")]
     user: String,
     /// At which instance; may be left out where there is one
+    #[arg(long, value_name = "NAME")]
+    instance: Option<String>,
+    #[command(flatten)]
+    office: OfficeArgs,
+}
+
+/// At which instance.
+#[derive(Debug, clap::Args)]
+pub(super) struct ListArgs {
+    /// Only at this instance
     #[arg(long, value_name = "NAME")]
     instance: Option<String>,
     #[command(flatten)]
@@ -59,6 +72,22 @@ pub(super) struct RevokeArgs {
 }
 
 #[derive(Deserialize)]
+struct AllBlocked {
+    blocked: Vec<BlockedUser>,
+}
+
+#[derive(Deserialize)]
+struct BlockedUser {
+    user_id: String,
+    instance: String,
+    at: String,
+    why: Option<String>,
+}
+
+const COLUMNS: [Column; 4] =
+    [Column::whole("USER"), Column::short("INSTANCE", 4), Column::whole("SINCE"), Column::short("WHY", 8)];
+
+#[derive(Deserialize)]
 struct User {
     blocked: Option<Block>,
     active_keys: u64,
@@ -82,11 +111,35 @@ struct Unblocked {
 
 pub(super) fn run(command: Command) -> Result<(), Failure> {
     match command {
+        Command::List(args) => list(args),
         Command::Show(args) => show(args),
         Command::Block(args) => block(args),
         Command::Unblock(args) => unblock(args),
         Command::RevokeKeys(args) => revoke_keys(args),
     }
+}
+
+fn list(args: ListArgs) -> Result<(), Failure> {
+    let ListArgs { instance, office } = args;
+    let json = office.json;
+    office.work(async |door: &Door| {
+        let instance = instance.as_deref().map(|name| door.instance(Some(name))).transpose()?;
+        let parameters: Vec<_> = instance.map(|name| ("instance", name)).into_iter().collect();
+        let answer = door.read(&with_query("/users/blocked", &parameters)).await?;
+        if json {
+            return print_json(answer.json());
+        }
+        let AllBlocked { blocked } = answer.parsed()?;
+        if blocked.is_empty() {
+            say("Nobody is blocked.");
+            return Ok(());
+        }
+        let row = |BlockedUser { user_id, instance, at, why }: &BlockedUser| {
+            vec![plain(user_id), plain(instance), moment(at), why.as_deref().map(plain).unwrap_or_default()]
+        };
+        let rows: Vec<Vec<String>> = blocked.iter().map(row).collect();
+        print(&table(&COLUMNS, &rows, terminal_width()))
+    })
 }
 
 fn show(args: UserArgs) -> Result<(), Failure> {

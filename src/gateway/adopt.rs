@@ -10,10 +10,9 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use hyper::header::{AUTHORIZATION, HOST, HeaderValue, USER_AGENT};
 use hyper::{Request, StatusCode};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::openbin::{KeyList, Problem};
+use super::openbin::{KeyList, Me, Problem};
 use super::plan::Instance;
 use crate::auth::Denied;
 use crate::http::RequestBody;
@@ -23,13 +22,6 @@ use crate::upstream::Upstream;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
-
-/// The owner, in OpenBin's words.
-#[derive(Deserialize)]
-struct Me {
-    id: String,
-    email: Option<String>,
-}
 
 /// Asks the instance about a key.
 ///

@@ -12,7 +12,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::InstanceSettings;
-use super::openbin::{Created, KeyList, Problem};
+use super::openbin::{Created, KeyList, Me, Problem};
 use crate::auth::Minter;
 use crate::http::header::X_AUTH_METHOD;
 use crate::keys::Token;
@@ -71,6 +71,17 @@ impl Agent {
     pub fn new(settings: &InstanceSettings) -> Self {
         let minter = settings.auth.jwt_secrets.first().map(Minter::new);
         Self { upstream: settings.upstream.clone(), minter }
+    }
+
+    /// The e-mail address of the user with this id.
+    ///
+    /// # Errors
+    /// Where the instance did not say; it refuses where it has no such user.
+    pub async fn email_of(&self, user_id: &str) -> Result<Option<String>, AgentError> {
+        let owner = Owner { id: user_id, email: None };
+        let answer = self.ask(owner, Method::GET, "/api/auth/me", Bytes::new()).await?;
+        let me: Me = expect(&answer, StatusCode::OK)?;
+        Ok(me.email)
     }
 
     /// Has the instance make a key.

@@ -5,8 +5,8 @@ use http_body_util::Empty;
 use hyper::header::HeaderValue;
 use hyper::{Method, Request};
 
-use super::origin::{Origin, Scheme};
-use super::request_id::RequestId;
+use super::origin::Scheme;
+use super::request_id::{RequestId, Trace};
 use super::route::classify;
 use super::stamp::{Stamp, stamp};
 use crate::auth::Identity;
@@ -21,11 +21,9 @@ pub fn is_open(method: &Method, path: &str) -> Option<bool> {
 #[must_use]
 pub fn stamped(request: Request<()>, identity: Option<&Identity>) -> Request<Empty<Bytes>> {
     let mut request = request.map(|()| Empty::new());
-    let origin = Origin { address: std::net::IpAddr::from([203, 0, 113, 9]), scheme: Scheme::Https };
+    let id = RequestId(*b"0af7651916cd43dd8448eb211c80319c");
+    let trace = Trace::new(&id, std::net::IpAddr::from([203, 0, 113, 9]));
     let authority = Some(HeaderValue::from_static("bins.example.com"));
-    stamp(
-        &mut request,
-        Stamp { identity, origin, authority, id: RequestId(*b"0af7651916cd43dd8448eb211c80319c") },
-    );
+    stamp(&mut request, Stamp { identity, scheme: Scheme::Https, authority, trace: &trace });
     request
 }

@@ -6,8 +6,8 @@ use hyper::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Uri};
 
 use super::credential::{ACCESS_COOKIE, cookies, presented};
-use super::origin::{Origin, Scheme};
-use super::request_id::RequestIds;
+use super::origin::Scheme;
+use super::request_id::{RequestIds, Trace};
 use super::route::classify;
 use super::stamp::{Stamp, stamp};
 use super::{csrf, target};
@@ -26,9 +26,9 @@ pub fn head(text: &[u8]) {
     case_does_not_count(&method, target.path());
     credential_is_where_openbin_looks(request.headers());
     let _ = csrf::check(&method, request.headers());
-    let origin = Origin { address: std::net::IpAddr::from([127, 0, 0, 1]), scheme: Scheme::Https };
+    let trace = Trace::new(&RequestIds::new().next(), std::net::IpAddr::from([127, 0, 0, 1]));
     let authority = Some(HeaderValue::from_static("localhost"));
-    stamp(&mut request, Stamp { identity: None, origin, authority, id: RequestIds::new().next() });
+    stamp(&mut request, Stamp { identity: None, scheme: Scheme::Https, authority, trace: &trace });
     nothing_is_forged(request.headers());
 }
 

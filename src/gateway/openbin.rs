@@ -3,6 +3,13 @@
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
+/// Whoever asks.
+#[derive(Deserialize)]
+pub(super) struct Me {
+    pub(super) id: String,
+    pub(super) email: Option<String>,
+}
+
 /// A new key: the only time that the key is shown.
 #[derive(Deserialize)]
 pub(super) struct Created {

@@ -22,7 +22,7 @@ use super::live::LiveExchanges;
 use super::origin::Origin;
 use super::plan::Plan;
 use super::recorded::{Note, Recorded};
-use super::request_id::{RequestId, RequestIds};
+use super::request_id::{RequestId, RequestIds, Trace};
 use super::route::{Route, classify, is_endpoint};
 use super::stamp::{Stamp, stamp};
 use super::stand_in::Acts;
@@ -63,7 +63,7 @@ struct Asked<'r> {
 
 /// What is known of a request besides itself.
 struct Arrival {
-    id: RequestId,
+    trace: Trace,
     origin: Origin,
     at: SystemTime,
     started: Instant,
@@ -93,22 +93,23 @@ impl Gateway {
         }
     }
 
-    /// The walk of one request, step by step.
+    /// The walk of one request, step by step. A future has room for all that it is given, so this one is only lent it.
     async fn pass(
         &self,
         view: &View,
-        mut request: Request<Incoming>,
+        came: &mut Option<Request<Incoming>>,
         peer: &Peer,
         arrival: &Arrival,
         note: &mut Note,
     ) -> Result<Answer, Stop> {
-        let upgrade = upgrade::asked(&mut request, &view.plan.upgrades)?;
+        let request = came.as_mut().ok_or(Stop::BrokenOff)?;
+        let upgrade = upgrade::asked(request, &view.plan.upgrades)?;
         supported(request.method())?;
-        let authority = authority::requested(&request)?;
+        let authority = authority::requested(request)?;
         let way = view.choose(authority::deciding_name(authority.as_ref(), peer))?;
         note.edit(|record| record.instance = Some(Arc::clone(&way.instance.name)));
-        target::carriable(&request)?;
-        let target = target::take(&mut request, arrival.origin.scheme)?;
+        target::carriable(request)?;
+        let target = target::take(request, arrival.origin.scheme)?;
         target::within(&target, view.plan.max_target_bytes)?;
         let route = classify(request.method(), target.path())?;
         let counts = is_endpoint(target.path());
@@ -121,32 +122,36 @@ impl Gateway {
             let patience = floor.map(|floor| floor.patience);
             let visit = own_keys::Visit { wish, route, target, authority, max_body_bytes, patience };
             // Boxed, as all that is rare: every request's future would be as large as the largest.
+            let request = came.take().ok_or(Stop::BrokenOff)?;
             return Box::pin(self.grant(&way, request, visit, (arrival, note))).await;
         }
         let switches = upgrade.is_some();
-        let asked = Asked { request: &request, path: target.path(), route: &route, switches };
+        let asked = Asked { request, path: target.path(), route: &route, switches };
         let identified = self.identify(&way, asked, arrival, note).await;
-        let identity = identified.map_err(|refusal| csrf::before(refusal, &request))?;
+        let identity = identified.map_err(|refusal| csrf::before(refusal, request))?;
         self.note_use(identity.as_ref(), arrival, note);
         if counts && let Some(identity) = &identity {
             arrival.standing.within_key_limit(way.limits, identity, note).await?;
         }
-        target::empty_where_said(&mut request, way.upstream.settings().response_timeout).await?;
-        let mut request = limited(request, &view.plan, &arrival.line, note)?;
-        *request.uri_mut() = Uri::from(target);
-        let ours = Stamp { identity: identity.as_ref(), origin: arrival.origin, authority, id: arrival.id };
-        let forged = stamp(&mut request, ours);
+        target::empty_where_said(request, way.upstream.settings().response_timeout).await?;
+        let request = came.take().ok_or(Stop::BrokenOff)?;
+        let mut request = Some(limited(request, &view.plan, &arrival.line, note)?);
+        let going = request.as_mut().ok_or(Stop::BrokenOff)?;
+        *going.uri_mut() = Uri::from(target);
+        let (scheme, trace) = (arrival.origin.scheme, &arrival.trace);
+        let forged = stamp(going, Stamp { identity: identity.as_ref(), scheme, authority, trace });
         if forged > 0 {
             self.metrics.forged_headers.inc_by(forged);
         }
         let acts = if route.is_open() { Acts::AsNobody } else { Acts::AsOwner };
-        way.instance.stand_ins.put_in(request.headers_mut(), identity.as_ref(), acts, arrival.at)?;
+        way.instance.stand_ins.put_in(going.headers_mut(), identity.as_ref(), acts, arrival.at)?;
         if let Some(upgrade) = upgrade {
             let asker = upgrade::Asker { identity, line: &arrival.line, metrics: &self.metrics };
+            let request = request.take().ok_or(Stop::BrokenOff)?;
             return Box::pin(upgrade.ask(&way, request, asker, note)).await;
         }
         let asker = Asker { route, identity, address: arrival.origin.address };
-        forward(&way, &mut Some(request), asker, note).await
+        forward(&way, &mut request, asker, note).await
     }
 
     /// Who the request comes from; `None` on open routes, for whoever cannot or need not say.
@@ -230,10 +235,10 @@ impl Gateway {
         next
     }
 
-    fn begin(&self, request: &Request<Incoming>, arrival: &Arrival) -> Note {
+    fn begin(&self, request: &Request<Incoming>, id: RequestId, arrival: &Arrival) -> Note {
         let record = Record {
             started: arrival.started,
-            request_id: arrival.id.0,
+            request_id: id.0,
             client: arrival.origin.address,
             instance: None,
             version: request.version(),
@@ -268,10 +273,12 @@ impl Handler for Gateway {
         let started = Instant::now();
         let origin = Origin::of(peer, request.headers(), &view.plan.trusted_proxies);
         let standing = Standing::new(origin.address, started);
-        let arrival = Arrival { id: self.ids.next(), origin, at: SystemTime::now(), started, standing, line };
-        let mut note = self.begin(&request, &arrival);
+        let id = self.ids.next();
+        let trace = Trace::new(&id, origin.address);
+        let arrival = Arrival { trace, origin, at: SystemTime::now(), started, standing, line };
+        let mut note = self.begin(&request, id, &arrival);
         let (version, is_head) = (request.version(), request.method() == Method::HEAD);
-        let passed = self.pass(&view, request, peer, &arrival, &mut note).await;
+        let passed = self.pass(&view, &mut Some(request), peer, &arrival, &mut note).await;
         let mut response = match passed.and_then(|response| note.answer().map(|()| response)) {
             Ok(response) => response,
             Err(Stop::Refused(refusal)) => {
@@ -283,7 +290,7 @@ impl Handler for Gateway {
         if is_head {
             response = without_content(response);
         }
-        response.headers_mut().insert(X_REQUEST_ID, arrival.id.header());
+        response.headers_mut().insert(X_REQUEST_ID, arrival.trace.id());
         arrival.standing.tell(response.headers_mut(), &self.words);
         note.edit(|record| record.status = Some(response.status().as_u16()));
         Ok(response.map(|body| Recorded::new(body, note)))

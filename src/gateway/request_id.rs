@@ -1,8 +1,13 @@
 //! The id under which a request appears in every log, here and behind.
 
 use std::cell::Cell;
+use std::net::IpAddr;
+use std::ops::RangeBounds;
 
+use bytes::Bytes;
 use hyper::header::HeaderValue;
+
+use crate::http::append_address;
 
 /// Makes ids: 128 bits, unlike any other worker's and any earlier start's. Not secret, not unguessable.
 #[derive(Debug)]
@@ -31,19 +36,49 @@ impl RequestIds {
     }
 }
 
-impl RequestId {
-    pub(super) fn header(&self) -> HeaderValue {
-        HeaderValue::from_bytes(&self.0).unwrap_or_else(|_| HeaderValue::from_static("-"))
+/// What header fields say of where a request comes from. One piece of memory, of which each value is a part: a
+/// piece for each would be more to ask for, and more to keep at hand.
+#[derive(Debug)]
+pub(super) struct Trace(Bytes);
+
+impl Trace {
+    /// Of the request with this id from this client.
+    pub(super) fn new(id: &RequestId, client: IpAddr) -> Self {
+        let mut text = [0; TRACEPARENT_BYTES + LONGEST_ADDRESS];
+        let (parent, mut rest) = text.split_at_mut(TRACEPARENT_BYTES);
+        parent.copy_from_slice(b"00-00000000000000000000000000000000-0000000000000000-00");
+        parent[3..35].copy_from_slice(&id.0);
+        parent[36..52].copy_from_slice(&id.0[16..]);
+        append_address(&mut rest, client);
+        let free = rest.len();
+        Self(Bytes::copy_from_slice(text.get(..text.len() - free).unwrap_or_default()))
+    }
+
+    /// The request's id.
+    pub(super) fn id(&self) -> HeaderValue {
+        self.part(3..35)
     }
 
     /// A `traceparent` that begins a trace with this request; not sampled, as nothing is recorded here.
     pub(super) fn traceparent(&self) -> HeaderValue {
-        let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
-        text[3..35].copy_from_slice(&self.0);
-        text[36..52].copy_from_slice(&self.0[16..]);
-        HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static(""))
+        self.part(..TRACEPARENT_BYTES)
+    }
+
+    /// The client's address.
+    pub(super) fn client(&self) -> HeaderValue {
+        self.part(TRACEPARENT_BYTES..)
+    }
+
+    fn part(&self, range: impl RangeBounds<usize>) -> HeaderValue {
+        // All of it is visible ASCII, which every header value may be.
+        HeaderValue::from_maybe_shared(self.0.slice(range)).unwrap_or_else(|_| HeaderValue::from_static("-"))
     }
 }
+
+/// Of version 00 (W3C Trace Context, level 1 §3.2.2).
+const TRACEPARENT_BYTES: usize = 55;
+/// Of an IPv6 address that ends like one of IPv4 (RFC 5952 §5).
+const LONGEST_ADDRESS: usize = 45;
 
 /// Whether a `traceparent` that came in is one (W3C Trace Context, level 1 §3.2.2), and may go on.
 pub(super) fn is_traceparent(value: &HeaderValue) -> bool {
@@ -52,7 +87,7 @@ pub(super) fn is_traceparent(value: &HeaderValue) -> bool {
         part.is_some_and(|part| part.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
     };
     let zero = |part: Option<&[u8]>| part.is_none_or(|part| part.iter().all(|byte| *byte == b'0'));
-    bytes.len() == 55
+    bytes.len() == TRACEPARENT_BYTES
         && bytes.starts_with(b"00-")
         && bytes.get(35) == Some(&b'-')
         && bytes.get(52) == Some(&b'-')
@@ -89,7 +124,18 @@ mod tests {
         let (first, second) = (ids.next(), ids.next());
         assert_ne!(first, second);
         assert!(first.0.iter().all(u8::is_ascii_hexdigit));
-        assert!(is_traceparent(&first.traceparent()));
+    }
+
+    #[test]
+    fn fields_say_the_id_a_trace_that_begins_with_it_and_the_client() {
+        let id = RequestId(*b"0af7651916cd43dd8448eb211c80319c");
+        for client in ["203.0.113.9", "2001:db8:1111:2222:3333:4444:5555:6666", "::ffff:255.255.255.255"] {
+            let trace = Trace::new(&id, client.parse().expect("an address"));
+            assert_eq!(trace.id(), "0af7651916cd43dd8448eb211c80319c");
+            assert_eq!(trace.traceparent(), "00-0af7651916cd43dd8448eb211c80319c-8448eb211c80319c-00");
+            assert!(is_traceparent(&trace.traceparent()));
+            assert_eq!(trace.client(), client);
+        }
     }
 
     #[test]

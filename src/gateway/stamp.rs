@@ -1,18 +1,13 @@
 //! The header fields of a request on its way to an instance: what is not the client's to say is removed,
 //! and said by the gateway. Nothing else is touched.
 
-use std::net::IpAddr;
-
 use http_body::Body;
-use hyper::header::{
-    COOKIE, EXPECT, Entry, HOST, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue, TRANSFER_ENCODING,
-};
+use hyper::header::{COOKIE, EXPECT, Entry, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use hyper::{Request, Version};
 
-use super::origin::Origin;
-use super::request_id::{RequestId, is_traceparent};
+use super::origin::Scheme;
+use super::request_id::{Trace, is_traceparent};
 use crate::auth::Identity;
-use crate::http::append_address;
 use crate::http::header::{
     Reserved, TRACEPARENT, X_AUTH_KEY_ID, X_AUTH_METHOD, X_AUTH_USER_EMAIL, X_AUTH_USER_ID, X_FORWARDED_FOR,
     X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID, remove_hop_by_hop,
@@ -22,9 +17,9 @@ use crate::keys::Label;
 /// What the gateway says of a request.
 pub(super) struct Stamp<'r> {
     pub(super) identity: Option<&'r Identity>,
-    pub(super) origin: Origin,
+    pub(super) scheme: Scheme,
     pub(super) authority: Option<HeaderValue>,
-    pub(super) id: RequestId,
+    pub(super) trace: &'r Trace,
 }
 
 /// Rewrites a request's head for the instance; returns how many forged identity fields were dropped.
@@ -73,33 +68,20 @@ fn set(headers: &mut HeaderMap, name: HeaderName, label: &Label) {
 }
 
 fn trace(headers: &mut HeaderMap, stamp: &Stamp<'_>) {
-    if let Ok(client) = address_value(stamp.origin.address) {
-        headers.insert(X_FORWARDED_FOR, client);
-    }
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(stamp.origin.scheme.as_str()));
-    headers.insert(X_REQUEST_ID, stamp.id.header());
+    headers.insert(X_FORWARDED_FOR, stamp.trace.client());
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(stamp.scheme.as_str()));
+    headers.insert(X_REQUEST_ID, stamp.trace.id());
     match headers.entry(TRACEPARENT) {
         Entry::Occupied(mut held) => {
             if held.iter().count() != 1 || !is_traceparent(held.get()) {
-                held.insert(stamp.id.traceparent());
+                held.insert(stamp.trace.traceparent());
             }
         }
         Entry::Vacant(free) => {
-            free.insert(stamp.id.traceparent());
+            free.insert(stamp.trace.traceparent());
         }
     }
 }
-
-fn address_value(address: IpAddr) -> Result<HeaderValue, InvalidHeaderValue> {
-    let mut text = [0; LONGEST_ADDRESS];
-    let mut rest = text.as_mut_slice();
-    append_address(&mut rest, address);
-    let left = rest.len();
-    HeaderValue::from_bytes(text.get(..LONGEST_ADDRESS - left).unwrap_or_default())
-}
-
-/// Of an IPv6 address that ends like one of IPv4 (RFC 5952 §5).
-const LONGEST_ADDRESS: usize = 45;
 
 /// Removes what only the gateway may say; returns how many fields claimed an identity.
 fn remove_reserved(headers: &mut HeaderMap) -> u64 {
@@ -141,7 +123,7 @@ fn join_cookies(headers: &mut HeaderMap) {
 mod tests {
     use http_body_util::Empty;
 
-    use super::super::origin::Scheme;
+    use super::super::request_id::RequestId;
     use super::*;
 
     fn stamped(fields: &[(&str, &str)]) -> (HeaderMap, u64) {
@@ -150,10 +132,11 @@ mod tests {
             let name = HeaderName::from_bytes(name.as_bytes()).expect("a name");
             request.headers_mut().append(name, HeaderValue::from_bytes(value.as_bytes()).expect("a value"));
         }
-        let origin = Origin { address: "203.0.113.9".parse().expect("address"), scheme: Scheme::Https };
-        let id = RequestId(*b"0af7651916cd43dd8448eb211c80319c");
+        let client = "203.0.113.9".parse().expect("address");
+        let trace = Trace::new(&RequestId(*b"0af7651916cd43dd8448eb211c80319c"), client);
         let authority = Some(HeaderValue::from_static("bins.example"));
-        let forged = stamp(&mut request, Stamp { identity: None, origin, authority, id });
+        let ours = Stamp { identity: None, scheme: Scheme::Https, authority, trace: &trace };
+        let forged = stamp(&mut request, ours);
         (request.into_parts().0.headers, forged)
     }
 

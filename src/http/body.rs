@@ -71,56 +71,64 @@ pub struct RequestBody {
     content: Content,
     remaining: u64,
     pace: Option<Pace>,
-    progress: Rc<Progress>,
+    progress: Progress,
 }
 
 #[derive(Debug)]
 enum Content {
-    Streamed(Incoming),
+    /// With the line on which its client can be told something before the answer, if it can, and nobody has it yet.
+    Streamed(Incoming, Option<Line>),
     /// A stream of HTTP/2, which says for itself whether it came to its end.
     Multiplexed(Incoming, Line),
-    Own(Bytes),
+    Own(Bytes, Option<Line>),
 }
 
-/// What the sender of a [`RequestBody`] can still see of it after handing it over.
+/// What the sender of a [`RequestBody`] can still see of it after handing it over. Of one without content, which most
+/// are, there is nothing to be seen, and nothing is kept.
+#[derive(Debug, Clone, Default)]
+pub struct Progress(Option<Rc<Seen>>);
+
 #[derive(Debug, Default)]
-pub struct Progress {
+struct Seen {
     received: Cell<u64>,
     exceeded: Cell<bool>,
     whole: Cell<bool>,
     forged: Cell<u64>,
-    line: Option<Line>,
 }
 
 impl Progress {
-    /// Where its client can be told something before the answer, if it can.
-    #[must_use]
-    pub fn line(&self) -> Option<&Line> {
-        self.line.as_ref()
+    fn of_content() -> Self {
+        Self(Some(Rc::default()))
     }
 
     /// Bytes of content that have passed so far.
     #[must_use]
     pub fn received(&self) -> u64 {
-        self.received.get()
+        self.0.as_ref().map_or(0, |seen| seen.received.get())
     }
 
     /// Identity fields in the trailer section, which were dropped.
     #[must_use]
     pub fn forged(&self) -> u64 {
-        self.forged.get()
+        self.0.as_ref().map_or(0, |seen| seen.forged.get())
     }
 
     /// Whether all of it has passed.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.whole.get()
+        self.0.as_ref().is_none_or(|seen| seen.whole.get())
     }
 
     /// Whether the content was longer than the limit.
     #[must_use]
     pub fn exceeded(&self) -> bool {
-        self.exceeded.get()
+        self.0.as_ref().is_some_and(|seen| seen.exceeded.get())
+    }
+
+    fn note(&self, what: impl FnOnce(&Seen)) {
+        if let Some(seen) = &self.0 {
+            what(seen);
+        }
     }
 }
 
@@ -170,11 +178,10 @@ impl RequestBody {
     ) -> Request<Self> {
         let is_stream = request.version() == Version::HTTP_2;
         request.map(|body| {
-            let progress = Rc::new(Progress { line: line.if_speaking(), ..Progress::default() });
-            progress.whole.set(body.is_end_stream());
+            let progress = if body.is_end_stream() { Progress::default() } else { Progress::of_content() };
             let content = match is_stream && !body.is_end_stream() {
                 true => Content::Multiplexed(body, line.clone()),
-                false => Content::Streamed(body),
+                false => Content::Streamed(body, line.if_speaking()),
             };
             Self { content, remaining: max_bytes, pace: floor.map(Pace::new), progress }
         })
@@ -183,18 +190,29 @@ impl RequestBody {
     /// Content that the gateway itself sends.
     #[must_use]
     pub fn own(content: Bytes) -> Self {
-        let (remaining, progress) = (content.len() as u64, Rc::default());
-        Self { content: Content::Own(content), remaining, pace: None, progress }
+        let progress = if content.is_empty() { Progress::default() } else { Progress::of_content() };
+        let remaining = content.len() as u64;
+        Self { content: Content::Own(content, None), remaining, pace: None, progress }
     }
 
     /// What a client's request without content has, to be sent again.
     #[must_use]
-    pub fn again(progress: Rc<Progress>) -> Self {
-        Self { content: Content::Own(Bytes::new()), remaining: 0, pace: None, progress }
+    pub fn again(line: Option<Line>) -> Self {
+        let progress = Progress::default();
+        Self { content: Content::Own(Bytes::new(), line), remaining: 0, pace: None, progress }
+    }
+
+    /// Where its client can be told something before the answer, if it can; for who waits for that.
+    pub fn take_line(&mut self) -> Option<Line> {
+        match &mut self.content {
+            Content::Streamed(_, line) | Content::Own(_, line) => line.take(),
+            // HTTP/2, on which hyper has no way to say it.
+            Content::Multiplexed(..) => None,
+        }
     }
 
     fn note_whole(&self) {
-        self.progress.whole.set(true);
+        self.progress.note(|seen| seen.whole.set(true));
         if let Content::Multiplexed(_, line) = &self.content {
             line.note_upload(false);
         }
@@ -205,15 +223,15 @@ impl RequestBody {
             Ok(trailers) => trailers,
             Err(data) => return data,
         };
-        let forged = &self.progress.forged;
-        forged.set(forged.get() + header::remove_forbidden_trailers(&mut trailers));
+        let forged = header::remove_forbidden_trailers(&mut trailers);
+        self.progress.note(|seen| seen.forged.set(seen.forged.get() + forged));
         Frame::trailers(trailers)
     }
 
     /// A view on how far this body has come that outlives it.
     #[must_use]
-    pub fn progress(&self) -> Rc<Progress> {
-        Rc::clone(&self.progress)
+    pub fn progress(&self) -> Progress {
+        self.progress.clone()
     }
 }
 
@@ -228,9 +246,9 @@ impl HttpBody for RequestBody {
         let this = self.get_mut();
         let pace = &mut this.pace;
         let frame = match &mut this.content {
-            Content::Own(bytes) if bytes.is_empty() => None,
-            Content::Own(bytes) => Some(Frame::data(std::mem::take(bytes))),
-            Content::Streamed(incoming) => ready!(received(incoming, pace, cx))?,
+            Content::Own(bytes, _) if bytes.is_empty() => None,
+            Content::Own(bytes, _) => Some(Frame::data(std::mem::take(bytes))),
+            Content::Streamed(incoming, _) => ready!(received(incoming, pace, cx))?,
             Content::Multiplexed(incoming, _) => match ready!(received(incoming, pace, cx))? {
                 // hyper takes a reset with NO_ERROR for an end, but it is none (RFC 9113 §8.1).
                 None if !incoming.is_end_stream() => {
@@ -246,12 +264,11 @@ impl HttpBody for RequestBody {
         if let Some(data) = frame.data_ref() {
             let length = data.len() as u64;
             let Some(remaining) = this.remaining.checked_sub(length) else {
-                this.progress.exceeded.set(true);
+                this.progress.note(|seen| seen.exceeded.set(true));
                 return Poll::Ready(Some(Err(BodyLimitExceeded.into())));
             };
             this.remaining = remaining;
-            let received = &this.progress.received;
-            received.set(received.get() + length);
+            this.progress.note(|seen| seen.received.set(seen.received.get() + length));
         }
         // Whoever sees that nothing more will come does not ask again.
         if this.is_end_stream() {
@@ -262,15 +279,15 @@ impl HttpBody for RequestBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.content {
-            Content::Streamed(incoming) | Content::Multiplexed(incoming, _) => incoming.is_end_stream(),
-            Content::Own(bytes) => bytes.is_empty(),
+            Content::Streamed(incoming, _) | Content::Multiplexed(incoming, _) => incoming.is_end_stream(),
+            Content::Own(bytes, _) => bytes.is_empty(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.content {
-            Content::Streamed(incoming) | Content::Multiplexed(incoming, _) => incoming.size_hint(),
-            Content::Own(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Content::Streamed(incoming, _) | Content::Multiplexed(incoming, _) => incoming.size_hint(),
+            Content::Own(bytes, _) => SizeHint::with_exact(bytes.len() as u64),
         }
     }
 }

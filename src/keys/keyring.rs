@@ -23,6 +23,7 @@ mod intake;
 mod refusals;
 mod retention;
 
+pub use intake::Intake;
 pub use retention::{Rest, Retention, Trimmed, Verified};
 
 use following::Following;

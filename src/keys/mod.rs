@@ -33,8 +33,8 @@ pub use self::redis::fuzz;
 pub use change::Change;
 pub use import::{Found, ImportError, Reader, Source, Unreadable};
 pub use keyring::{
-    EndedSession, Felt, Issued, KeyError, Keyring, LONGEST_NAME, MOST_KEYS, NewKey, Reason, Rest, Retention,
-    Trimmed, Verified,
+    EndedSession, Felt, Intake, Issued, KeyError, Keyring, LONGEST_NAME, MOST_KEYS, NewKey, Reason, Rest,
+    Retention, Trimmed, Verified,
 };
 pub use network::Network;
 pub use notice::{Epoch, Notices, Tidings};

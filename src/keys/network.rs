@@ -25,7 +25,7 @@ impl std::str::FromStr for Network {
         let most = if address.is_ipv4() { 32 } else { 128 };
         let prefix = prefix.map_or(Ok(most), |p| p.parse().map_err(|_| WRONG))?;
         if prefix > most {
-            return Err("the prefix is longer than the address");
+            return Err("not a network: its prefix is longer than the address");
         }
         Ok(Self { address, prefix })
     }

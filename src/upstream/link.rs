@@ -1,17 +1,18 @@
 //! One connection to an instance, and the future that drives it.
 
-use std::future::poll_fn;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use pin_project_lite::pin_project;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
@@ -21,7 +22,7 @@ use super::interim;
 use super::spare::Spare;
 use super::watch::{Asked, Watched};
 use super::{ForwardError, Settings, framing};
-use crate::http::RequestBody;
+use crate::http::{Line, Progress, RequestBody};
 
 /// Most that is read ahead of a client that reads slowly, and the longest head of a response.
 const READ_BYTES: usize = 64 * 1024;
@@ -39,6 +40,8 @@ pub(super) struct Link {
     bell: Bell,
     over: bool,
     spare: Spare,
+    /// Where the latest request's client is told what comes before its answer.
+    line: Option<Line>,
     /// Armed for the longest that a response's head may take. It goes on from one request to the next, and is
     /// armed anew only when it fires.
     timer: Pin<Box<Sleep>>,
@@ -69,7 +72,7 @@ impl Link {
         let (sender, driver) = handshake.await.map_err(ForwardError::Broken)?;
         let timer = Box::pin(sleep(settings.response_timeout));
         let (driver, bell, spare) = (Box::pin(driver), Bell::new(), Spare::default());
-        Ok(Box::new(Self { sender, driver, asked, bell, over: false, spare, timer }))
+        Ok(Box::new(Self { sender, driver, asked, bell, over: false, spare, line: None, timer }))
     }
 
     /// Whether a request can be sent now. Also notices that the other end has closed.
@@ -84,7 +87,7 @@ impl Link {
     /// Nobody waits for it.
     pub(super) fn rest(&mut self) {
         self.bell.rest();
-        self.spare.rest();
+        self.line = None;
     }
 
     /// Whether a request could be sent when it was last driven.
@@ -104,7 +107,7 @@ impl Link {
 
     /// What was kept of the latest request.
     pub(super) fn take_kept(&mut self) -> Option<Request<RequestBody>> {
-        self.spare.take()
+        self.spare.take(self.line.take())
     }
 
     /// What comes next of the body that comes on it; where that is not there yet, moves bytes in both directions,
@@ -125,54 +128,83 @@ impl Link {
         attended.leave(polled, cx)
     }
 
-    /// Sends a request and waits for the head of its response. What the instance says before it is told at once, where
-    /// hyper has taken it, too.
-    pub(super) async fn send(
+    /// Sends a request and waits for the head of its response. What the instance says before it is told at once, unless
+    /// hyper refuses what came with it.
+    pub(super) fn send(
         &mut self,
-        request: Request<RequestBody>,
+        mut request: Request<RequestBody>,
         head_timeout: Duration,
-    ) -> Result<Response<Incoming>, Failure> {
+    ) -> impl Future<Output = Result<Response<Incoming>, Failure>> {
         let progress = request.body().progress();
-        let mut seen = progress.received();
+        let seen = progress.received();
+        self.line = request.body_mut().take_line();
         self.asked.note();
-        let mut response = pin!(self.sender.try_send_request(request));
-        let mut since = Instant::now();
-        let (driver, over, timer) = (&mut self.driver, &mut self.over, &mut self.timer);
-        let (bell, asked) = (&self.bell, &self.asked);
-        poll_fn(|cx| {
-            let attended = bell.attend(cx);
-            drive(driver, over, &mut attended.context());
-            let answered = response.as_mut().poll(&mut attended.context());
-            if let Some((heads, line)) = asked.interim().zip(progress.line())
-                && !matches!(&answered, Poll::Ready(Err(why)) if !why.error().is_incomplete_message())
-            {
-                interim::pass_on(&heads, line);
-            }
-            if let Poll::Ready(result) = attended.leave(answered, cx) {
-                let sent = result.map_err(|mut error| match error.take_message() {
-                    Some(request) => Failure::Unsent(Box::new(request)),
-                    None => Failure::Sent(ForwardError::of(error.into_error())),
-                });
-                return Poll::Ready(sent.and_then(|response| match framing::fault(&response) {
-                    None => Ok(response),
-                    Some(why) => Err(Failure::Sent(ForwardError::Ambiguous(why))),
-                }));
-            }
-            while timer.as_mut().poll(cx).is_ready() {
-                let now = Instant::now();
-                if now >= since + head_timeout {
-                    // An upload that still moves is not an instance that hangs.
-                    if progress.received() == seen {
-                        return Poll::Ready(Err(Failure::Sent(ForwardError::HeadTimeout)));
-                    }
-                    seen = progress.received();
-                    since = now;
+        let response = self.sender.try_send_request(request);
+        Sending { response, link: self, progress, seen, since: Instant::now(), head_timeout }
+    }
+}
+
+pin_project! {
+    /// A request on its way and the wait for the head of its response. Written out, since an `async` block would have
+    /// room for the response twice: where it is captured and where it is pinned.
+    struct Sending<'l, F> {
+        #[pin]
+        response: F,
+        link: &'l mut Link,
+        progress: Progress,
+        seen: u64,
+        since: Instant,
+        head_timeout: Duration,
+    }
+}
+
+impl<F> Future for Sending<'_, F>
+where
+    F: Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>>,
+{
+    type Output = Result<Response<Incoming>, Failure>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let Link { driver, over, timer, bell, asked, line, .. } = &mut **this.link;
+        let attended = bell.attend(cx);
+        drive(driver, over, &mut attended.context());
+        let answered = this.response.poll(&mut attended.context());
+        if let Some((heads, line)) = asked.interim().zip(line.as_ref())
+            && !matches!(&answered, Poll::Ready(Err(why)) if !why.error().is_incomplete_message())
+        {
+            interim::pass_on(&heads, line);
+        }
+        if let Poll::Ready(result) = attended.leave(answered, cx) {
+            return Poll::Ready(judged(result));
+        }
+        while timer.as_mut().poll(cx).is_ready() {
+            let now = Instant::now();
+            if now >= *this.since + *this.head_timeout {
+                // An upload that still moves is not an instance that hangs.
+                if this.progress.received() == *this.seen {
+                    return Poll::Ready(Err(Failure::Sent(ForwardError::HeadTimeout)));
                 }
-                timer.as_mut().reset(since + head_timeout);
+                *this.seen = this.progress.received();
+                *this.since = now;
             }
-            Poll::Pending
-        })
-        .await
+            timer.as_mut().reset(*this.since + *this.head_timeout);
+        }
+        Poll::Pending
+    }
+}
+
+/// What came of a request, if it can be passed on.
+fn judged(
+    result: Result<Response<Incoming>, TrySendError<Request<RequestBody>>>,
+) -> Result<Response<Incoming>, Failure> {
+    let response = result.map_err(|mut error| match error.take_message() {
+        Some(request) => Failure::Unsent(Box::new(request)),
+        None => Failure::Sent(ForwardError::of(error.into_error())),
+    })?;
+    match framing::fault(&response) {
+        None => Ok(response),
+        Some(why) => Err(Failure::Sent(ForwardError::Ambiguous(why))),
     }
 }
 

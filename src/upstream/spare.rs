@@ -3,14 +3,12 @@
 //! Copied into bytes that are used again for the next request: sharing the fields instead would keep the client's
 //! read buffer from being used again, and cost more.
 
-use std::rc::Rc;
-
 use bytes::Bytes;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, Uri, Version};
 
-use crate::http::{Progress, RequestBody};
+use crate::http::{Line, RequestBody};
 
 /// Longer heads are rare, and no connection keeps room for one.
 const KEPT_BYTES: usize = 8 * 1024;
@@ -19,7 +17,6 @@ const KEPT_BYTES: usize = 8 * 1024;
 #[derive(Default)]
 pub(super) struct Spare {
     method: Option<Method>,
-    progress: Option<Rc<Progress>>,
     /// The target, and name and value of each field, one after the other.
     text: Vec<u8>,
     target: usize,
@@ -43,7 +40,6 @@ impl Spare {
             return;
         }
         self.method = Some(request.method().clone());
-        self.progress = Some(request.body().progress());
         self.target = target.as_str().len();
         self.text.extend_from_slice(target.as_str().as_bytes());
         for (name, value) in request.headers() {
@@ -54,9 +50,9 @@ impl Spare {
         }
     }
 
-    /// The request as it was, if it may be sent again.
-    pub(super) fn take(&mut self) -> Option<Request<RequestBody>> {
-        let mut request = Request::new(RequestBody::again(self.progress.take()?));
+    /// The request as it was, if it may be sent again, with its client's line.
+    pub(super) fn take(&mut self, line: Option<Line>) -> Option<Request<RequestBody>> {
+        let mut request = Request::new(RequestBody::again(line));
         *request.method_mut() = self.method.take()?;
         *request.version_mut() = Version::HTTP_11;
         let (target, mut rest) = self.text.split_at_checked(self.target)?;
@@ -72,13 +68,8 @@ impl Spare {
         Some(request)
     }
 
-    /// Lets go of the client, whose request has been answered.
-    pub(super) fn rest(&mut self) {
-        self.progress = None;
-    }
-
     fn forget(&mut self) {
-        (self.method, self.progress) = (None, None);
+        self.method = None;
         self.text.clear();
         self.text.shrink_to(KEPT_BYTES);
         self.fields.clear();
@@ -104,12 +95,12 @@ mod tests {
         for method in ["GET", "HEAD"] {
             let sent = request(method, b"");
             spare.keep(&sent);
-            let again = spare.take().expect("a safe request");
+            let again = spare.take(None).expect("a safe request");
             assert_eq!(again.method(), sent.method());
             assert_eq!(again.uri(), sent.uri());
             assert_eq!(again.headers(), sent.headers());
             assert_eq!(again.version(), Version::HTTP_11);
-            assert!(spare.take().is_none());
+            assert!(spare.take(None).is_none());
         }
     }
 
@@ -119,7 +110,7 @@ mod tests {
         for (method, content) in [("POST", &b""[..]), ("DELETE", b""), ("OPTIONS", b""), ("GET", b"x")] {
             spare.keep(&request("GET", b""));
             spare.keep(&request(method, content));
-            assert!(spare.take().is_none(), "{method}");
+            assert!(spare.take(None).is_none(), "{method}");
         }
     }
 }

@@ -40,6 +40,17 @@ async fn the_chain_is_listed_with_who_did_what() {
 }
 
 #[tokio::test]
+async fn who_has_no_name_is_told_by_the_number_of_their_user() {
+    let desk = Desk::alone().await;
+    let words = ["users", "block", &desk.user, "--config", "gateway.yaml"];
+    desk.bare(&words, &[("USER", ""), ("LOGNAME", "")], "").await.ok();
+    let listed = desk.run("audit list --json").await.ok().json();
+    let actor = listed["entries"][0]["actor"].as_str().expect("somebody");
+    let number = actor.strip_prefix("uid:").expect("a number");
+    assert!(number.parse::<u32>().is_ok(), "{actor}");
+}
+
+#[tokio::test]
 async fn an_exported_chain_can_be_verified_by_anybody() {
     let desk = with_history().await;
     let exported = desk.run("audit export").await.ok().out;

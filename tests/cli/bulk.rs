@@ -118,7 +118,17 @@ async fn a_user_is_blocked_and_accepted_again() {
         shown.contains("is blocked since") && shown.contains("(gone mad)") && shown.contains("1 active key."),
         "{shown}"
     );
+    let listed = desk.run("users list --instance home").await.ok().out;
+    assert!(listed.starts_with("USER ") && listed.contains(&user) && listed.contains("gone mad"), "{listed}");
+    let document = desk.run("users list --json").await.ok().json();
+    assert_eq!(
+        (&document["blocked"][0]["user_id"], document["blocked"].as_array().map(Vec::len)),
+        (&json!(user), Some(1))
+    );
+    assert!(desk.run("users list --instance away").await.refused(2).contains("there is no instance away"));
     assert!(desk.run(&format!("users unblock {user}")).await.ok().out.contains("accepted again"));
+    let nobody = desk.run("users list").await.ok();
+    assert_eq!((nobody.out.as_str(), nobody.err.trim()), ("", "Nobody is blocked."));
     assert_eq!(status().await, 200);
     assert!(desk.run(&format!("users unblock {user}")).await.ok().out.contains("was not blocked"));
     let revoked = desk.run(&format!("users revoke-keys {user} --yes --json")).await.ok().json();

@@ -110,6 +110,31 @@ async fn a_dry_run_counts_as_the_run_does_on_both_stores() {
 }
 
 #[tokio::test]
+async fn a_key_that_was_revoked_at_its_source_meanwhile_is_revoked_by_the_next_import() {
+    for runs in [true, false] {
+        let desk = if runs { Desk::running().await } else { Desk::alone().await };
+        let csv = |revoked: &str| {
+            let row = |name: &str, revoked: &str| {
+                format!("{},{},{name},{revoked}\n", KeyHash::of(&key_of(name)), desk.user)
+            };
+            let text = format!("key_hash,user_id,id,revoked_at\n{}{}", row("one", revoked), row("two", ""));
+            desk.setup.file("keys.csv", &text);
+        };
+        csv("");
+        desk.run("keys import --from csv:keys.csv").await.ok();
+        csv("2026-01-01T00:00:00Z");
+        let dry = desk.run("keys import --from csv:keys.csv --dry-run --json").await.ok().json();
+        assert_eq!((&dry["ended"], &dry["known"]), (&json!(1), &json!(1)), "{dry}");
+        let again = desk.run("keys import --from csv:keys.csv").await.ok().out;
+        assert!(again.contains("1  known already, and revoked now"), "{again}");
+        let shown = desk.run("keys show one --json").await.ok().json();
+        assert_eq!(shown["record"]["standing"], "revoked", "{shown}");
+        assert_eq!(shown["record"]["revoked"]["who"], "olga");
+        assert_eq!(desk.run("keys show two --json").await.ok().json()["record"]["standing"], "active");
+    }
+}
+
+#[tokio::test]
 async fn a_csv_file_is_taken_over_in_portions_and_what_is_skipped_is_told_with_its_place() {
     let desk = Desk::running().await;
     let mut csv = "key_hash,user_id,name\n".to_owned();

@@ -59,3 +59,27 @@ async fn a_dry_run_sees_a_tombstone_that_waits_for_a_key_that_nobody_knows_yet()
         assert_eq!(import(true).await, ["buried", "known", "known", "known"], "{}", store.name());
     }
 }
+
+#[tokio::test]
+async fn a_known_key_that_was_revoked_where_it_comes_from_is_refused_from_the_import_on() {
+    for store in Store::each() {
+        let house = house(&store).await;
+        let (id, key) = house.key("laptop").await;
+        let hash = openbin_gateway::keys::KeyHash::of(&key).to_string();
+        let import = async |dry_run: bool, revoked_at: Option<&str>| {
+            let key = json!({ "key_hash": hash, "user_id": house.user, "id": id, "revoked_at": revoked_at });
+            let portion = json!({ "instance": "home", "dry_run": dry_run, "keys": [key] });
+            let taken = house.gateway.call("POST", "/keys/import", &portion).await;
+            assert_eq!((taken.status, &taken.json()["propagated"]), (200, &json!(true)), "{}", taken.text());
+            taken.json()["results"][0]["outcome"].as_str().expect("an outcome").to_owned()
+        };
+        let revoked = Some("2026-01-01T00:00:00Z");
+        assert_eq!(import(true, revoked).await, "ended", "{}", store.name());
+        assert_eq!(house.bins(&key).await.status, 200, "only told");
+        assert_eq!(import(false, revoked).await, "ended", "{}", store.name());
+        assert_eq!(house.bins(&key).await.status, 401, "{}", store.name());
+        assert_eq!(import(false, revoked).await, "known");
+        assert_eq!(import(false, None).await, "buried", "a restored backup brings nothing back");
+        assert_eq!(house.bins(&key).await.status, 401);
+    }
+}

@@ -2,8 +2,11 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use serde_json::{Value, json};
+
 use super::adoption::create;
-use crate::support::{Gateway, Issuer, Request, Setup, wait};
+use super::registry::house;
+use crate::support::{Gateway, Issuer, Request, Setup, Store, wait};
 
 fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
@@ -80,6 +83,44 @@ async fn the_store_holds_hashes_and_never_a_key() {
             let secret = &key.as_bytes()[18..];
             let found = content.windows(secret.len()).any(|window| window == secret);
             assert!(!found, "a key lies in {}", path.display());
+        }
+    }
+}
+
+#[tokio::test]
+async fn how_often_keys_were_used_is_told_day_by_day_for_all_of_them() {
+    for store in Store::each() {
+        let house = house(&store).await;
+        let (often, key) = house.key("often").await;
+        let (once, _) = house.key("once").await;
+        for _ in 0..4 {
+            assert_eq!(house.bins(&key).await.status, 200);
+        }
+        let usage =
+            async |query: &str| house.gateway.call("GET", &format!("/usage{query}"), &Value::Null).await;
+        let told = wait::until_answer("all uses", || async {
+            let told = usage("").await.json();
+            let all = told["usage"].as_array().expect("keys").iter();
+            (all.filter_map(|key| key["requests"].as_u64()).sum::<u64>() == 6).then_some(told)
+        })
+        .await;
+        assert_eq!(told["usage_fresh_within"], "2s", "{}", store.name());
+        let of = |id: &str| {
+            let all = told["usage"].as_array().expect("keys").iter();
+            all.clone().find(|key| key["id"] == id).expect("the key")
+        };
+        assert_eq!((&of(&often)["requests"], &of(&once)["requests"]), (&json!(5), &json!(1)), "{told}");
+        assert_eq!(
+            (&of(&often)["days"][0]["count"], &of(&often)["last_used_over"]),
+            (&json!(5), &json!("ipv4"))
+        );
+        let today = of(&often)["days"][0]["day"].as_str().expect("a day").to_owned();
+        let since = usage(&format!("?since={today}&q=often")).await.json();
+        assert_eq!((&since["usage"][0]["requests"], &since["usage"][1]), (&json!(5), &Value::Null));
+        let later = usage("?since=2999-01-01&limit=1").await.json();
+        assert_eq!((&later["usage"][0]["requests"], later["next"].is_string()), (&json!(0), true));
+        for wrong in ["?since=today", "?since=2026-02-30", "?limit=0", "?days=7"] {
+            assert_eq!(usage(wrong).await.status, 400, "{wrong}");
         }
     }
 }

@@ -181,3 +181,19 @@ async fn the_gateways_keys_outlive_its_being_their_issuer() {
     assert_eq!(revoked.status, 200, "{}", revoked.text());
     house.bins(&key).await.assert_refused(401, "UNAUTHORIZED", "Invalid API key");
 }
+
+#[tokio::test]
+async fn a_key_for_a_user_whom_the_instance_does_not_have_is_not_made_but_one_is_while_it_is_down() {
+    let mut house = house().await;
+    let make = async |house: &House, user: &str| {
+        let made = house.gateway.call("POST", "/keys", &json!({ "user_id": user })).await;
+        (made.status, made.json())
+    };
+    let (status, made) = make(&house, &house.user).await;
+    assert_eq!((status, &made["record"]["user_email"]), (201, &json!(super::registry::EMAIL)));
+    let (status, refused) = make(&house, "nobody").await;
+    assert_eq!((status, &refused["error"]), (502, &json!("INSTANCE_REFUSED")));
+    house.openbin.stop();
+    let (status, made) = make(&house, &house.user).await;
+    assert_eq!((status, &made["record"]["user_email"]), (201, &Value::Null));
+}

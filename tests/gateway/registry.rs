@@ -215,23 +215,27 @@ async fn a_rotated_key_and_its_successor_are_both_good_until_the_overlap_is_over
 #[tokio::test]
 async fn a_key_made_by_an_operator_is_a_real_key_of_the_instance() {
     let house = house(&Store::Embedded).await;
-    let new = json!({ "user_id": house.user, "user_email": EMAIL, "name": "backup job",
+    let new = json!({ "user_id": house.user, "name": "backup job",
                       "policy": { "paths": ["/api/bins"], "expires_in": "90d" } });
     let made = house.gateway.call("POST", "/keys", &new).await;
     assert_eq!(made.status, 201, "{}", made.text());
     let made = made.json();
+    assert_eq!(made["record"]["user_email"], EMAIL, "the instance knows it");
     let key = made["key"].as_str().expect("a key");
     assert_eq!(house.bins(key).await.status, 200);
     assert_eq!(Request::get("/api/bins").bearer(key).to(house.openbin.address).await.status, 200);
     let listed = house.gateway.send(&Request::get("/api/api-keys").session(&house.session())).await.json();
     assert_eq!(listed["results"][0]["id"], made["record"]["id"]);
     assert_eq!(house.gateway.send(&Request::get("/api/auth/me").bearer(key)).await.status, 403);
-    for wrong in [json!({ "user_id": "" }), json!({}), json!({ "user_id": "u", "nmae": "x" })] {
+    let over = json!({ "user_id": house.user, "policy": { "expires_in": "0s" } });
+    for wrong in [json!({ "user_id": "" }), json!({}), json!({ "user_id": "u", "nmae": "x" }), over] {
         let refused = house.gateway.call("POST", "/keys", &wrong).await;
         assert!([400, 422].contains(&refused.status), "{wrong}: {}", refused.text());
     }
     let nobody = house.gateway.call("POST", "/keys", &json!({ "user_id": "nobody" })).await;
     assert_eq!((nobody.status, &nobody.json()["error"]), (502, &json!("INSTANCE_REFUSED")));
+    let listed = house.gateway.send(&Request::get("/api/api-keys").session(&house.session())).await.json();
+    assert_eq!(listed["count"], 1, "nothing of that made a key");
 }
 
 #[tokio::test]
@@ -321,6 +325,32 @@ async fn everything_that_was_done_is_in_the_audit_chain_and_an_edit_is_found() {
     let cut = gateway.call("GET", "/audit/verify", &Value::Null).await.json();
     assert_eq!(cut["whole"], false, "{cut}");
     assert!(cut["problem"].as_str().is_some_and(|problem| problem.contains("last entries")), "{cut}");
+}
+
+#[tokio::test]
+async fn every_caller_who_is_turned_away_is_in_the_audit_chain() {
+    for store in Store::each() {
+        let house = house(&store).await;
+        for number in 0..14 {
+            let mut request = Request::get("/admin/api/v1/keys");
+            if number > 0 {
+                request = request.bearer("wrong-token");
+            }
+            assert_eq!(request.to(house.gateway.admin).await.status, 401);
+        }
+        let details = wait::until_answer("all of them", || async {
+            let audit = house.gateway.call("GET", "/audit", &Value::Null).await.json();
+            let refused = audit["entries"].as_array().expect("entries").iter();
+            let refused: Vec<_> = refused.filter(|entry| entry["action"] == "admin_refused").collect();
+            assert!(refused.iter().all(|entry| entry["address"] == "127.0.0.1"), "{audit}");
+            let details: Vec<_> = refused.iter().map(|entry| entry["detail"].to_string()).collect();
+            details.last().is_some_and(|last| last.contains("more")).then_some(details)
+        })
+        .await;
+        assert_eq!(details.len(), 11, "{}: {details:?}", store.name());
+        assert_eq!(details[..2], [r#""no token""#, r#""a wrong token""#]);
+        assert_eq!(details[10], r#""4 more without the token""#);
+    }
 }
 
 #[tokio::test]

@@ -182,6 +182,7 @@ suite! {
         revoked_keys_do_not_count
         many_at_once_never_exceed_what_an_owner_may_have
         last_use_only_moves_forward
+        the_last_use_is_the_latest_one_whoever_wrote_it_and_on_whichever_day
         many_uses_are_written_together
         a_use_of_an_unknown_key_is_passed_over
         days_are_sums_over_replicas_and_only_grow;

@@ -130,6 +130,27 @@ pub async fn last_use_only_moves_forward(backend: &Backend) {
     }
 }
 
+pub async fn the_last_use_is_the_latest_one_whoever_wrote_it_and_on_whichever_day(backend: &Backend) {
+    const DAY: u64 = 86_400;
+    let (v4, v6) = (AddressFamily::Ipv4, AddressFamily::Ipv6);
+    let record = record("a");
+    learn(backend, &record).await;
+    for (replica, seconds, over, expected) in [
+        ("r2", DAY + 8, v4, (DAY + 8, v4)),
+        ("r1", DAY + 5, v6, (DAY + 8, v4)),
+        ("r3", DAY + 7, v6, (DAY + 8, v4)),
+        ("r1", 9, v6, (DAY + 8, v4)),
+        ("r1", 2 * DAY, v6, (2 * DAY, v6)),
+        ("r2", 2 * DAY + 1, v4, (2 * DAY + 1, v4)),
+    ] {
+        let used = Use { over, ..use_of(&record, seconds) };
+        backend.store().note_used(replica, &[used]).await.expect("noted");
+        let last = found(backend, &record).await.expect("a record");
+        let (seconds, over) = expected;
+        assert_eq!((last.last_used_at, last.last_used_over), (Some(at(seconds)), Some(over)), "{replica}");
+    }
+}
+
 pub async fn many_uses_are_written_together(backend: &Backend) {
     let records: Vec<_> = (0..2_500).map(|number| record(&number.to_string())).collect();
     learn(backend, &records[0]).await;

@@ -6,6 +6,8 @@ use crate::keys::{EndedSession, Issuer, Token};
 
 /// What is answered later.
 pub type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+/// Asks the instance for the e-mail address of the user with this id.
+pub type FindEmail = Box<dyn Fn(String) -> Later<Result<Option<String>, DeskError>> + Send + Sync>;
 /// Has the instance make a key: for whom, with which name.
 pub type MakeKey = Box<dyn Fn(Client, String) -> Later<Result<NewKeyThere, DeskError>> + Send + Sync>;
 /// Tells what it takes to end the session with this token, if it is one of the instance's.
@@ -21,6 +23,8 @@ pub struct Desk {
     pub hosts: Vec<String>,
     /// Where it is: host and port.
     pub upstream: String,
+    /// Finds out a user's e-mail address there.
+    pub find_email: FindEmail,
     /// Makes a key there.
     pub make_key: MakeKey,
     /// Reads a session token.
@@ -47,7 +51,7 @@ pub struct NewKeyThere {
     pub name: String,
 }
 
-/// Why an instance made no key.
+/// Why an instance did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum DeskError {
     /// It refused.

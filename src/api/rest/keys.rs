@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::desk::Client;
+use super::desk::{Client, DeskError};
 use super::problem::Problem;
 use super::view::{DayView, ErrandView, Key, PolicyChange, read_duration};
 use super::{Answer, Call, Rest, felt};
@@ -75,7 +75,7 @@ struct Fresh {
 impl Rest {
     pub(super) async fn list_keys(&self, call: &Call<'_>) -> Answer {
         let now = SystemTime::now();
-        let page = self.keyring.ledger().list(&query(call, now)?, now).await?;
+        let page = self.keyring.ledger().list(&query(call.parameters(&PARAMETERS)?, now)?, now).await?;
         let keys: Vec<Key> = page.records.iter().map(|record| Key::of(record, now)).collect();
         let next = page.next.map(|cursor| cursor.to_string());
         Ok((StatusCode::OK, json!({ "keys": keys, "next": next, "usage_fresh_within": self.freshness() })))
@@ -89,14 +89,25 @@ impl Rest {
         if user_id.is_empty() {
             return Err(Problem::invalid("user_id is empty; it is the user's id at the instance"));
         }
+        if policy.expires_at.is_some_and(|end| end <= now) {
+            return Err(Problem::invalid("the key would be over before it is made"));
+        }
         let fresh = self.make(NewKey { instance, user_id, user_email, name, policy }, &call.actor).await?;
         let record = Key::of(&fresh.record, now);
         Ok((StatusCode::CREATED, json!({ "key": fresh.token.expose(), "record": record })))
     }
 
     /// Whoever issues the instance's keys makes it.
-    async fn make(&self, new: NewKey, actor: &Actor) -> Result<Fresh, Problem> {
+    async fn make(&self, mut new: NewKey, actor: &Actor) -> Result<Fresh, Problem> {
         let desk = self.desk(Some(&new.instance))?;
+        if new.user_email.is_none() {
+            new.user_email = match (desk.find_email)(new.user_id.clone()).await {
+                Ok(email) => email,
+                // The gateway's own keys can be made while the instance is down.
+                Err(DeskError::Unclear(_)) if desk.issuer == Issuer::Gateway => None,
+                Err(error) => return Err(error.into()),
+            };
+        }
         if desk.issuer == Issuer::Gateway {
             let issued = self.keyring.issue(new, actor).await?;
             return Ok(Fresh { token: issued.token, record: issued.record });
@@ -277,14 +288,15 @@ impl Rest {
         }
     }
 
-    fn freshness(&self) -> String {
+    pub(super) fn freshness(&self) -> String {
         humantime::format_duration(self.keyring.usage_interval()).to_string()
     }
 }
 
-fn query(call: &Call<'_>, now: SystemTime) -> Result<Query, Problem> {
+/// Which keys are asked for by these parameters, which are of [`PARAMETERS`].
+pub(super) fn query(parameters: Vec<(String, String)>, now: SystemTime) -> Result<Query, Problem> {
     let mut query = Query { limit: DEFAULT_LIMIT, ..Query::default() };
-    for (name, value) in call.parameters(&PARAMETERS)? {
+    for (name, value) in parameters {
         match name.as_str() {
             "instance" => query.instance = Some(value.into()),
             "user" => query.user_id = Some(value),

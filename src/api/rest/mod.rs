@@ -1,4 +1,4 @@
-//! The admin API, `/admin/api/v1/…`: keys, users, instances and the audit chain.
+//! The admin API, `/admin/api/v1/…`: keys and their use, users, instances and the audit chain.
 //!
 //! Answers whoever it is asked by: the admin listener, which has checked the token, or the command line
 //! where no gateway runs. The rules are the keyring's; here they become JSON. `/openapi.json` is made from
@@ -10,6 +10,7 @@ mod keys;
 mod openapi;
 mod problem;
 mod transfer;
+mod usage;
 mod users;
 mod view;
 
@@ -21,7 +22,7 @@ use bytes::Bytes;
 use hyper::{Method, Request, Response, StatusCode};
 use serde::de::DeserializeOwned;
 
-pub use desk::{Client, Desk, DeskError, Later, MakeKey, NewKeyThere, ReadSession};
+pub use desk::{Client, Desk, DeskError, FindEmail, Later, MakeKey, NewKeyThere, ReadSession};
 
 use self::problem::{Problem, json};
 use crate::keys::audit::{Action, Actor, Event, Role};
@@ -67,6 +68,8 @@ enum Operation {
     ChangeKey,
     RevokeKey,
     RotateKey,
+    ShowUsage,
+    ListBlocked,
     ShowUser,
     BlockUser,
     UnblockUser,
@@ -79,7 +82,7 @@ enum Operation {
 }
 
 /// Every call there is: method, path below [`ROOT`], operation. A segment in braces is a parameter.
-const ROUTES: [(Method, &str, Operation); 17] = [
+const ROUTES: [(Method, &str, Operation); 19] = [
     (Method::GET, "/keys", Operation::ListKeys),
     (Method::POST, "/keys", Operation::CreateKey),
     (Method::POST, "/keys/find", Operation::FindKeys),
@@ -88,6 +91,8 @@ const ROUTES: [(Method, &str, Operation); 17] = [
     (Method::PATCH, "/keys/{instance}/{id}", Operation::ChangeKey),
     (Method::POST, "/keys/{instance}/{id}/revoke", Operation::RevokeKey),
     (Method::POST, "/keys/{instance}/{id}/rotate", Operation::RotateKey),
+    (Method::GET, "/usage", Operation::ShowUsage),
+    (Method::GET, "/users/blocked", Operation::ListBlocked),
     (Method::GET, "/users/{instance}/{user}", Operation::ShowUser),
     (Method::POST, "/users/{instance}/{user}/block", Operation::BlockUser),
     (Method::POST, "/users/{instance}/{user}/unblock", Operation::UnblockUser),
@@ -116,11 +121,11 @@ impl Rest {
         }
     }
 
-    /// Writes down that so many callers came without the token; not being able to is said in the log.
-    pub(super) async fn note_refused(&self, address: Option<IpAddr>, count: u64) {
+    /// Writes down that somebody came without the token; not being able to is said in the log.
+    pub(super) async fn note_refused(&self, address: Option<IpAddr>, detail: String) {
         let actor = Actor { role: Role::Operator, name: None, address };
         let mut event = Event::new(SystemTime::now(), &actor, Action::AdminRefused);
-        event.detail = Some(format!("{count} without the token"));
+        event.detail = Some(detail);
         if let Err(error) = self.keyring.ledger().record(&event).await {
             tracing::warn!(%error, "callers without the admin token are not written down");
         }
@@ -139,6 +144,8 @@ impl Rest {
             (Operation::ChangeKey, [instance, id]) => self.change_key(instance, id, call).await,
             (Operation::RevokeKey, [instance, id]) => self.revoke_key(instance, id, call).await,
             (Operation::RotateKey, [instance, id]) => self.rotate_key(instance, id, call).await,
+            (Operation::ShowUsage, _) => self.show_usage(call).await,
+            (Operation::ListBlocked, _) => self.list_blocked(call).await,
             (Operation::ShowUser, [instance, user]) => self.show_user(instance, user).await,
             (Operation::BlockUser, [instance, user]) => self.block_user(instance, user, call).await,
             (Operation::UnblockUser, [instance, user]) => self.unblock_user(instance, user, call).await,

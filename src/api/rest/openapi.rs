@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use super::{Operation, ROOT, ROUTES, audit, keys, transfer, users, view};
+use super::{Operation, ROOT, ROUTES, audit, keys, transfer, usage, users, view};
 
 /// The whole document.
 pub(super) fn document() -> Value {
@@ -81,48 +81,40 @@ struct About {
 }
 
 fn about(operation: Operation) -> About {
-    let key = schema::<view::Key>();
-    let record = json!({ "type": "object", "properties": { "record": key } });
-    let made = json!({ "type": "object", "properties": {
-        "key": { "type": "string", "description": "Shown this once" }, "record": key,
-    } });
-    let keys = json!({ "type": "object", "properties": {
-        "keys": { "type": "array", "items": key }, "next": { "type": ["string", "null"] },
-        "usage_fresh_within": { "type": "string" },
-    } });
-    let shown = json!({ "type": "object", "properties": {
-        "record": key,
-        "days": { "type": "array", "items": schema::<view::DayView>() },
-        "errands": { "type": "array", "items": schema::<view::ErrandView>() },
-    } });
     let object = json!({ "type": "object" });
     let why = || Some(schema::<keys::Why>());
     let told = |summary, answer| About { summary, status: "200", content: None, query: &[], answer };
     match operation {
-        Operation::ListKeys => About { query: &keys::PARAMETERS, ..told("Keys, the newest first", keys) },
+        Operation::ListKeys => About { query: &keys::PARAMETERS, ..told("Keys, the newest first", listed()) },
         Operation::CreateKey => About {
             status: "201",
             content: Some(schema::<keys::Creation>()),
-            ..told("Make a key; it is shown this once", made)
+            ..told("Make a key; it is shown this once", made())
         },
         Operation::FindKeys => {
-            About { content: Some(schema::<keys::Search>()), ..told("Keys by key, prefix or id", keys) }
+            About { content: Some(schema::<keys::Search>()), ..told("Keys by key, prefix or id", listed()) }
         }
         Operation::ImportKeys => About {
             content: Some(schema::<transfer::Portion>()),
             ..told("Take over keys from elsewhere", object)
         },
-        Operation::ShowKey => told("One key, its use by day, and what is still to be done about it", shown),
+        Operation::ShowKey => told("One key, its use by day, and what is still to be done about it", shown()),
         Operation::ChangeKey => About {
             content: Some(schema::<view::PolicyChange>()),
-            ..told("Change what a key may be used for", record)
+            ..told("Change what a key may be used for", record())
         },
         Operation::RevokeKey => About { content: why(), ..told("Revoke a key for ever", object) },
         Operation::RotateKey => About {
             status: "201",
             content: Some(schema::<keys::Rotation>()),
-            ..told("Replace a key by a new one", made)
+            ..told("Replace a key by a new one", made())
         },
+        Operation::ShowUsage => {
+            About { query: &usage::USAGE_PARAMETERS, ..told("How often keys were used, day by day", used()) }
+        }
+        Operation::ListBlocked => {
+            About { query: &["instance"], ..told("The users who are blocked", blocked()) }
+        }
         Operation::ShowUser => told("Whether a user is blocked, and how many keys they have", object),
         Operation::BlockUser => {
             About { content: why(), ..told("Refuse all keys and sessions of a user", object) }
@@ -139,6 +131,45 @@ fn about(operation: Operation) -> About {
         Operation::VerifyAudit => told("Check the audit chain from end to end", verdict()),
         Operation::Describe => told("This document", object),
     }
+}
+
+fn record() -> Value {
+    json!({ "type": "object", "properties": { "record": schema::<view::Key>() } })
+}
+
+fn made() -> Value {
+    json!({ "type": "object", "properties": {
+        "key": { "type": "string", "description": "Shown this once" }, "record": schema::<view::Key>(),
+    } })
+}
+
+fn listed() -> Value {
+    json!({ "type": "object", "properties": {
+        "keys": { "type": "array", "items": schema::<view::Key>() }, "next": { "type": ["string", "null"] },
+        "usage_fresh_within": { "type": "string" },
+    } })
+}
+
+fn shown() -> Value {
+    json!({ "type": "object", "properties": {
+        "record": schema::<view::Key>(),
+        "days": { "type": "array", "items": schema::<view::DayView>() },
+        "errands": { "type": "array", "items": schema::<view::ErrandView>() },
+        "usage_fresh_within": { "type": "string" },
+    } })
+}
+
+fn used() -> Value {
+    json!({ "type": "object", "properties": {
+        "usage": { "type": "array", "items": schema::<usage::UsageView>() },
+        "next": { "type": ["string", "null"] },
+        "usage_fresh_within": { "type": "string" },
+    } })
+}
+
+fn blocked() -> Value {
+    let items = schema::<users::BlockedView>();
+    json!({ "type": "object", "properties": { "blocked": { "type": "array", "items": items } } })
 }
 
 fn entries() -> Value {

@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use hyper::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::problem::Problem;
 use super::view::read_instant;
-use super::{Answer, Call, Rest};
-use crate::keys::{Issuer, KeyHash, KeyRecord, Learned, PREFIX, Policy, Revocation, RevokedBy};
+use super::{Answer, Call, Rest, felt};
+use crate::keys::{Intake, Issuer, KeyHash, KeyRecord, Learned, PREFIX, Policy, Revocation, RevokedBy};
 
 /// So many keys may come at once.
 const MOST_AT_ONCE: usize = 1_000;
@@ -52,7 +51,8 @@ struct Imported {
 /// What became of one key.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Fate {
-    /// `written`, `known`, `revoked` (taken in as revoked), `buried` (revoked here before) or `refused`.
+    /// `written`, `known`, `revoked` (taken in as revoked), `ended` (known, and revoked now as it is where it comes
+    /// from), `buried` (revoked here before) or `refused`.
     outcome: &'static str,
     why: Option<String>,
 }
@@ -68,8 +68,9 @@ impl Rest {
         let keys: Vec<_> = keys.into_iter().map(|key| key.record(&instance, desk.issuer)).collect();
         let good = || keys.iter().filter_map(|key| key.as_ref().ok());
         let records = good().cloned().collect();
-        let learned = if dry_run {
-            self.keyring.foresee(&instance, records, &call.actor).await?
+        let Intake { learned, everywhere } = if dry_run {
+            let learned = self.keyring.foresee(&instance, records, &call.actor).await?;
+            Intake { learned, everywhere: true }
         } else {
             self.keyring.import(&instance, records, &call.actor).await?
         };
@@ -81,7 +82,7 @@ impl Rest {
                 Err(why) => Some(Fate { outcome: "refused", why: Some(why.clone()) }),
             })
             .collect();
-        Ok((StatusCode::OK, json!({ "results": results })))
+        Ok((felt(everywhere), json!({ "results": results, "propagated": everywhere })))
     }
 }
 
@@ -92,6 +93,7 @@ impl Fate {
             Learned::Written if is_revoked => "revoked",
             Learned::Written => "written",
             Learned::Known(known) if known.revoked.is_some() && !is_revoked => "buried",
+            Learned::Known(_) if learned.outliving(record).is_some() => "ended",
             Learned::Known(_) => "known",
             Learned::Revoked | Learned::TooMany => "buried",
         };

@@ -4,14 +4,14 @@ use std::time::SystemTime;
 
 use hyper::StatusCode;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::keys::Why;
 use super::problem::Problem;
 use super::view::instant;
 use super::{Answer, Call, Rest, felt};
-use crate::keys::block::Subject;
+use crate::keys::block::{Block, Subject};
 use crate::keys::{Felt, KeyStanding, Reason, RevokedBy};
 
 /// A session that is to be ended.
@@ -23,7 +23,29 @@ pub(super) struct Session {
     token: zeroize::Zeroizing<String>,
 }
 
+/// A user who is blocked.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct BlockedView {
+    instance: String,
+    user_id: String,
+    at: String,
+    until: Option<String>,
+    why: Option<String>,
+}
+
 impl Rest {
+    pub(super) async fn list_blocked(&self, call: &Call<'_>) -> Answer {
+        let mut instance = None;
+        for (_, name) in call.parameters(&["instance"])? {
+            instance = Some(self.desk(Some(&name))?.name.as_str());
+        }
+        let mut blocks = self.keyring.ledger().blocks(SystemTime::now()).await?;
+        blocks.retain(|block| instance.is_none_or(|name| block.instance == name));
+        blocks.sort_by_key(|block| std::cmp::Reverse(block.at));
+        let blocked: Vec<_> = blocks.into_iter().filter_map(BlockedView::of).collect();
+        Ok((StatusCode::OK, json!({ "blocked": blocked })))
+    }
+
     pub(super) async fn show_user(&self, instance: &str, user: &str) -> Answer {
         self.desk(Some(instance))?;
         let now = SystemTime::now();
@@ -67,5 +89,18 @@ impl Rest {
         })?;
         let everywhere = self.keyring.end_session(instance, &session, &call.actor).await?;
         Ok((felt(everywhere), json!({ "ended": true, "propagated": everywhere })))
+    }
+}
+
+impl BlockedView {
+    /// `None` where a session is refused: nobody can say whose it was.
+    fn of(block: Block) -> Option<Self> {
+        let Block { instance, subject, at, until, why } = block;
+        match subject {
+            Subject::User(user_id) => {
+                Some(Self { instance, user_id, at: instant(at), until: until.map(instant), why })
+            }
+            Subject::Session(_) => None,
+        }
     }
 }

@@ -223,6 +223,13 @@ pub(super) fn read_instant(text: &str) -> Result<SystemTime, Problem> {
     Ok(time.into())
 }
 
+/// Reads a day such as `2027-01-31`: counted from 1970-01-01, UTC.
+pub(super) fn read_day(text: &str) -> Option<u32> {
+    let start = read_instant(&format!("{text}T00:00:00Z")).ok()?;
+    let seconds = start.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
+    u32::try_from(seconds / 86_400).ok()
+}
+
 /// Reads a duration such as `24h`.
 pub(super) fn read_duration(text: &str) -> Result<std::time::Duration, Problem> {
     const LONGEST: std::time::Duration = std::time::Duration::from_secs(100 * 366 * 86_400);
@@ -253,6 +260,16 @@ mod tests {
         }
         assert_eq!(read_instant("1970-01-01T02:00:00+01:00").expect("a time"), at(3_600_000));
         assert!(read_instant("yesterday").is_err() && read_instant("1960-01-01T00:00:00Z").is_err());
+    }
+
+    #[test]
+    fn a_day_is_read_as_it_is_written() {
+        assert_eq!(read_day("1970-01-02"), Some(1));
+        let written = DayView::of(Day { day: 20_000, count: 1 }).day;
+        assert_eq!(read_day(&written), Some(20_000));
+        for wrong in ["", "2027", "2027-02-30", "1969-12-31", "2027-01-31T00:00:00Z"] {
+            assert_eq!(read_day(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

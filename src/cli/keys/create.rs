@@ -20,7 +20,7 @@ pub(in crate::cli) struct Args {
     /// Whose key: the user's id at the instance
     #[arg(long, value_name = "ID")]
     user: String,
-    /// The user's e-mail address, for lists and logs
+    /// The user's e-mail address, for lists and logs [default: as OpenBin has it]
     #[arg(long, value_name = "ADDRESS")]
     email: Option<String>,
     /// A name to know the key by

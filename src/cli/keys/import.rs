@@ -38,8 +38,8 @@ Examples:
   OPENBIN_GATEWAY_IMPORT_FROM=\"$DATABASE_URL\" openbin-gateway keys import --config gateway.yaml
   openbin-gateway keys import --config gateway.yaml --from csv:keys.csv --instance home
 
-The source is only read, and OpenBin may run meanwhile. An import can be repeated: what is known stays as it is, and
-a key that was revoked here stays revoked. An argument can be seen by everybody on this machine: give a URL that has
+The source is only read, and OpenBin may run meanwhile. An import can be repeated: what is known stays as it is, but
+for keys that were revoked at their source meanwhile, and a key that was revoked here stays revoked. An argument can be seen by everybody on this machine: give a URL that has
 a password in the environment. A CSV file has a head with key_hash and user_id, and further columns as it likes.";
 
 /// As many keys as the admin API takes at once.
@@ -59,17 +59,23 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
             say(&format!("openbin-gateway: {remark}"));
         }
         let foresight = dry_run.then(Foresight::default);
-        let mut import = Import { door, instance: &instance, foresight, tally: Tally::default() };
+        let mut import =
+            Import { door, instance: &instance, foresight, tally: Tally::default(), everywhere: true };
         let begun = Instant::now();
         let ended = import.all(&mut reader).await;
-        let tally = import.tally;
+        let (tally, everywhere) = (import.tally, import.everywhere);
         if json {
             print_json(&tally.to_json(&source, &instance, dry_run, begun.elapsed()))?;
         } else {
             print(&tally.told(&source, &instance, dry_run, begun.elapsed()))?;
         }
         // After what was taken has been told: it stays taken.
-        ended
+        ended?;
+        if everywhere {
+            return Ok(());
+        }
+        say("Not every gateway has confirmed yet that it refuses what is revoked now.");
+        Err(Failure::Unconfirmed)
     })
 }
 
@@ -80,6 +86,8 @@ struct Import<'d> {
     /// Of a dry run only.
     foresight: Option<Foresight>,
     tally: Tally,
+    /// Whether every gateway has confirmed what ended.
+    everywhere: bool,
 }
 
 /// What a dry run must remember itself, since nobody has written it down: the ids of keys that would have been
@@ -96,6 +104,7 @@ struct Tally {
     written: u64,
     revoked: u64,
     known: u64,
+    ended: u64,
     buried: u64,
     skipped: u64,
     why: Vec<Skipped>,
@@ -110,12 +119,18 @@ struct Skipped {
 #[derive(Deserialize)]
 struct Fates {
     results: Vec<Fate>,
+    #[serde(default = "yes")]
+    propagated: bool,
 }
 
 #[derive(Deserialize)]
 struct Fate {
     outcome: String,
     why: Option<String>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// A key on its way, and its row.
@@ -159,12 +174,19 @@ impl Import<'_> {
         let keys: Vec<Value> = portion.iter().map(|row| sent(&row.found)).collect();
         let dry_run = self.foresight.is_some();
         let question = json!({ "instance": self.instance, "dry_run": dry_run, "keys": keys });
-        let Fates { results } = self.door.post("/keys/import", &question).await?.parsed()?;
+        let Fates { results, propagated } = self.door.post("/keys/import", &question).await?.parsed()?;
+        self.everywhere &= propagated;
+        let mut ended = Vec::new();
         for (row, mut fate) in portion.drain(..).zip(results) {
             if let Some(foresight) = &mut self.foresight {
                 foresight.correct(&row.found, &mut fate);
+                ended.extend((fate.outcome == "ended").then(|| id_of(&row.found)));
             }
             self.tally.count(row.number, fate);
+        }
+        if let Some(foresight) = &mut self.foresight {
+            // Only after the portion: its keys are taken in before any of them is revoked.
+            foresight.revoked.extend(ended);
         }
         Ok(())
     }
@@ -176,13 +198,18 @@ impl Foresight {
         if !matches!(fate.outcome.as_str(), "written" | "revoked") {
             return;
         }
-        let id = found.id.clone().unwrap_or_else(|| found.hash.to_string());
+        let id = id_of(found);
         if self.revoked.contains(&id) {
             "buried".clone_into(&mut fate.outcome);
         } else if fate.outcome == "revoked" {
             self.revoked.insert(id);
         }
     }
+}
+
+/// The id under which a key is kept.
+fn id_of(found: &Found) -> String {
+    found.id.clone().unwrap_or_else(|| found.hash.to_string())
 }
 
 /// A key as the admin API takes it.
@@ -218,6 +245,7 @@ impl Tally {
             "written" => self.written += 1,
             "revoked" => self.revoked += 1,
             "known" => self.known += 1,
+            "ended" => self.ended += 1,
             "buried" => self.buried += 1,
             other => {
                 let why = fate.why.unwrap_or_else(|| other.to_owned());
@@ -244,6 +272,7 @@ impl Tally {
             "written": self.written,
             "revoked": self.revoked,
             "known": self.known,
+            "ended": self.ended,
             "buried": self.buried,
             "skipped": self.skipped,
             "skipped_rows": why,
@@ -263,6 +292,7 @@ impl Tally {
             (self.written, "new, and accepted from now on"),
             (self.revoked, "new, and revoked already where they come from"),
             (self.known, "known already, and left as they are"),
+            (self.ended, "known already, and revoked now as they are where they come from"),
             (self.buried, "revoked here, and still so"),
             (self.skipped, "skipped"),
         ] {

@@ -141,7 +141,8 @@ impl Gateway {
         for name in OF_CONTENT {
             question.headers_mut().remove(name);
         }
-        let ours = Stamp { identity: Some(identity), origin: arrival.origin, authority, id: arrival.id };
+        let (scheme, trace) = (arrival.origin.scheme, &arrival.trace);
+        let ours = Stamp { identity: Some(identity), scheme, authority, trace };
         self.metrics.forged_headers.inc_by(stamp(&mut question, ours));
         let stand_ins = &way.instance.stand_ins;
         stand_ins.put_in(question.headers_mut(), Some(identity), Acts::AsOwner, arrival.at)?;

@@ -9,6 +9,7 @@ use hyper::{Method, Response, Version};
 
 use super::super::forward::Answer;
 use super::super::recorded::{Note, Recorded};
+use super::super::request_id::Trace;
 use super::{Gateway, View};
 use crate::http::header::X_REQUEST_ID;
 use crate::http::{Body, Peer, Refusal, reply};
@@ -39,11 +40,12 @@ impl Gateway {
     ) -> Response<Recorded<Body<Exchange>>> {
         let id = self.ids.next();
         let mut response = reply(refusal, None);
-        response.headers_mut().insert(X_REQUEST_ID, id.header());
+        let client = peer.ip();
+        response.headers_mut().insert(X_REQUEST_ID, Trace::new(&id, client).id());
         let record = Record {
             started: Instant::now(),
             request_id: id.0,
-            client: peer.address.ip().to_canonical(),
+            client,
             instance: None,
             version,
             method: Method::from_bytes(b"-").unwrap_or_default(),

@@ -165,7 +165,7 @@ async fn what_was_unknown_a_moment_ago_is_accepted_once_it_is_imported_and_what_
     assert!(!is_accepted(&keyring, &new.hash).await);
     revoke(&keyring, &buried.id).await;
     let records = vec![new.clone(), buried.clone(), new.clone()];
-    let learned = keyring.import("home", records, &operator()).await.expect("taken over");
+    let learned = keyring.import("home", records, &operator()).await.expect("taken over").learned;
     assert!(matches!(learned[..], [Learned::Written, Learned::Revoked, Learned::Known(_)]), "{learned:?}");
     assert!(is_accepted(&keyring, &new.hash).await);
     assert!(!is_accepted(&keyring, &buried.hash).await);
