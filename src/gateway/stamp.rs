@@ -2,18 +2,15 @@
 //! and said by the gateway. Nothing else is touched.
 
 use http_body::Body;
-use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, Entry, HOST, HeaderMap, HeaderName, HeaderValue,
-    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
-};
+use hyper::header::{COOKIE, EXPECT, Entry, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use hyper::{Request, Version};
 
 use super::origin::Scheme;
 use super::request_id::{Trace, is_traceparent};
 use crate::auth::Identity;
 use crate::http::header::{
-    KEEP_ALIVE, PROXY_CONNECTION, Reserved, TRACEPARENT, X_AUTH_KEY_ID, X_AUTH_METHOD, X_AUTH_USER_EMAIL,
-    X_AUTH_USER_ID, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID,
+    Reserved, TRACEPARENT, X_AUTH_KEY_ID, X_AUTH_METHOD, X_AUTH_USER_EMAIL, X_AUTH_USER_ID, X_FORWARDED_FOR,
+    X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID, remove_hop_by_hop,
 };
 use crate::keys::Label;
 
@@ -103,67 +100,6 @@ fn remove_reserved(headers: &mut HeaderMap) -> u64 {
         headers.remove(name);
     }
     forged
-}
-
-/// Removes what claims an identity from an answer: only the gateway speaks of one, and not to clients.
-pub(super) fn remove_identity(headers: &mut HeaderMap) {
-    let claims = |name: &HeaderName| Reserved::of(name.as_str()) == Some(Reserved::Identity);
-    while let Some(name) = headers.keys().find(|name| claims(name)).cloned() {
-        headers.remove(name);
-    }
-}
-
-/// Removes the fields that concern one connection only (RFC 9110 §7.6.1), the nominated ones included.
-pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    remove_nominated(headers);
-    // One look at all of them is less than to look for each.
-    while let Some(name) = headers.keys().find(|name| is_hop_by_hop(name)).cloned() {
-        headers.remove(name);
-    }
-}
-
-fn is_hop_by_hop(name: &HeaderName) -> bool {
-    matches!(name.as_str().as_bytes().first(), Some(b'c' | b'k' | b'p' | b't' | b'u'))
-        && HOP_BY_HOP.contains(name)
-}
-
-const HOP_BY_HOP: [HeaderName; 8] = [
-    CONNECTION,
-    KEEP_ALIVE,
-    PROXY_CONNECTION,
-    PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION,
-    TE,
-    TRANSFER_ENCODING,
-    UPGRADE,
-];
-
-fn remove_nominated(headers: &mut HeaderMap) {
-    let harmless = |token: &[u8]| {
-        token.is_empty()
-            || token.eq_ignore_ascii_case(b"keep-alive")
-            || token.eq_ignore_ascii_case(b"close")
-            || token.eq_ignore_ascii_case(b"upgrade")
-    };
-    let nominated: Vec<HeaderName> = headers
-        .get_all(CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .map(<[u8]>::trim_ascii)
-        .filter(|token| !harmless(token))
-        .filter_map(|token| HeaderName::from_bytes(token).ok())
-        .filter(|name| !is_end_to_end(name))
-        .collect();
-    for name in nominated {
-        headers.remove(name);
-    }
-}
-
-/// Fields that no `Connection` field may take away: they frame the message, route it or carry its
-/// credential, and would mean one thing here and another behind.
-fn is_end_to_end(name: &HeaderName) -> bool {
-    use hyper::header::AUTHORIZATION;
-    [CONTENT_LENGTH, HOST, AUTHORIZATION, COOKIE].contains(name)
 }
 
 /// One `Cookie` field, as HTTP/1.1 demands (RFC 9113 §8.2.3).

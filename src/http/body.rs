@@ -76,10 +76,11 @@ pub struct RequestBody {
 
 #[derive(Debug)]
 enum Content {
-    Streamed(Incoming),
+    /// With the line on which its client can be told something before the answer, if it can, and nobody has it yet.
+    Streamed(Incoming, Option<Line>),
     /// A stream of HTTP/2, which says for itself whether it came to its end.
     Multiplexed(Incoming, Line),
-    Own(Bytes),
+    Own(Bytes, Option<Line>),
 }
 
 /// What the sender of a [`RequestBody`] can still see of it after handing it over. Of one without content, which most
@@ -180,7 +181,7 @@ impl RequestBody {
             let progress = if body.is_end_stream() { Progress::default() } else { Progress::of_content() };
             let content = match is_stream && !body.is_end_stream() {
                 true => Content::Multiplexed(body, line.clone()),
-                false => Content::Streamed(body),
+                false => Content::Streamed(body, line.if_speaking()),
             };
             Self { content, remaining: max_bytes, pace: floor.map(Pace::new), progress }
         })
@@ -191,7 +192,23 @@ impl RequestBody {
     pub fn own(content: Bytes) -> Self {
         let progress = if content.is_empty() { Progress::default() } else { Progress::of_content() };
         let remaining = content.len() as u64;
-        Self { content: Content::Own(content), remaining, pace: None, progress }
+        Self { content: Content::Own(content, None), remaining, pace: None, progress }
+    }
+
+    /// What a client's request without content has, to be sent again.
+    #[must_use]
+    pub fn again(line: Option<Line>) -> Self {
+        let progress = Progress::default();
+        Self { content: Content::Own(Bytes::new(), line), remaining: 0, pace: None, progress }
+    }
+
+    /// Where its client can be told something before the answer, if it can; for who waits for that.
+    pub fn take_line(&mut self) -> Option<Line> {
+        match &mut self.content {
+            Content::Streamed(_, line) | Content::Own(_, line) => line.take(),
+            // HTTP/2, on which hyper has no way to say it.
+            Content::Multiplexed(..) => None,
+        }
     }
 
     fn note_whole(&self) {
@@ -229,9 +246,9 @@ impl HttpBody for RequestBody {
         let this = self.get_mut();
         let pace = &mut this.pace;
         let frame = match &mut this.content {
-            Content::Own(bytes) if bytes.is_empty() => None,
-            Content::Own(bytes) => Some(Frame::data(std::mem::take(bytes))),
-            Content::Streamed(incoming) => ready!(received(incoming, pace, cx))?,
+            Content::Own(bytes, _) if bytes.is_empty() => None,
+            Content::Own(bytes, _) => Some(Frame::data(std::mem::take(bytes))),
+            Content::Streamed(incoming, _) => ready!(received(incoming, pace, cx))?,
             Content::Multiplexed(incoming, _) => match ready!(received(incoming, pace, cx))? {
                 // hyper takes a reset with NO_ERROR for an end, but it is none (RFC 9113 §8.1).
                 None if !incoming.is_end_stream() => {
@@ -262,15 +279,15 @@ impl HttpBody for RequestBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.content {
-            Content::Streamed(incoming) | Content::Multiplexed(incoming, _) => incoming.is_end_stream(),
-            Content::Own(bytes) => bytes.is_empty(),
+            Content::Streamed(incoming, _) | Content::Multiplexed(incoming, _) => incoming.is_end_stream(),
+            Content::Own(bytes, _) => bytes.is_empty(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.content {
-            Content::Streamed(incoming) | Content::Multiplexed(incoming, _) => incoming.size_hint(),
-            Content::Own(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Content::Streamed(incoming, _) | Content::Multiplexed(incoming, _) => incoming.size_hint(),
+            Content::Own(bytes, _) => SizeHint::with_exact(bytes.len() as u64),
         }
     }
 }

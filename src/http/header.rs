@@ -94,6 +94,79 @@ pub fn remove_forbidden_trailers(trailers: &mut HeaderMap) -> u64 {
     forged
 }
 
+/// Takes away what may not be in an interim response on its way to a client: what concerns one connection only or claims
+/// an identity, and what frames content, which it has none of (RFC 9110 §15.2).
+pub fn remove_forbidden_in_interim(fields: &mut HeaderMap) {
+    remove_hop_by_hop(fields);
+    remove_identity(fields);
+    fields.remove(hyper::header::CONTENT_LENGTH);
+    fields.remove(hyper::header::TRAILER);
+}
+
+/// Removes what claims an identity from an answer: only the gateway speaks of one, and not to clients.
+pub fn remove_identity(headers: &mut HeaderMap) {
+    let claims = |name: &HeaderName| Reserved::of(name.as_str()) == Some(Reserved::Identity);
+    while let Some(name) = headers.keys().find(|name| claims(name)).cloned() {
+        headers.remove(name);
+    }
+}
+
+/// Removes the fields that concern one connection only (RFC 9110 §7.6.1), the nominated ones included.
+pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    remove_nominated(headers);
+    // One look at all of them is less than to look for each.
+    while let Some(name) = headers.keys().find(|name| is_hop_by_hop(name)).cloned() {
+        headers.remove(name);
+    }
+}
+
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(name.as_str().as_bytes().first(), Some(b'c' | b'k' | b'p' | b't' | b'u'))
+        && HOP_BY_HOP.contains(name)
+}
+
+const HOP_BY_HOP: [HeaderName; 8] = {
+    use hyper::header as h;
+    [
+        h::CONNECTION,
+        KEEP_ALIVE,
+        PROXY_CONNECTION,
+        h::PROXY_AUTHENTICATE,
+        h::PROXY_AUTHORIZATION,
+        h::TE,
+        h::TRANSFER_ENCODING,
+        h::UPGRADE,
+    ]
+};
+
+fn remove_nominated(headers: &mut HeaderMap) {
+    let harmless = |token: &[u8]| {
+        token.is_empty()
+            || token.eq_ignore_ascii_case(b"keep-alive")
+            || token.eq_ignore_ascii_case(b"close")
+            || token.eq_ignore_ascii_case(b"upgrade")
+    };
+    let nominated: Vec<HeaderName> = headers
+        .get_all(hyper::header::CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|token| !harmless(token))
+        .filter_map(|token| HeaderName::from_bytes(token).ok())
+        .filter(|name| !is_end_to_end(name))
+        .collect();
+    for name in nominated {
+        headers.remove(name);
+    }
+}
+
+/// Fields that no `Connection` field may take away: they frame the message, route it or carry its
+/// credential, and would mean one thing here and another behind.
+fn is_end_to_end(name: &HeaderName) -> bool {
+    use hyper::header as h;
+    [h::CONTENT_LENGTH, h::HOST, h::AUTHORIZATION, h::COOKIE].contains(name)
+}
+
 const NOT_IN_TRAILERS: [HeaderName; 22] = {
     use hyper::header as h;
     [
@@ -137,6 +210,28 @@ mod tests {
         for name in ["x-authority", "x-auth", "authorization", "cookie", "x-csrf-token", "forwarded-by", ""] {
             assert_eq!(Reserved::of(name), None, "{name}");
         }
+    }
+
+    #[test]
+    fn an_interim_response_frames_nothing_and_concerns_no_other_hop() {
+        let mut fields = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "close, x-mine, set-cookie-2"),
+            ("x-mine", "1"),
+            ("keep-alive", "timeout=5"),
+            ("content-length", "5"),
+            ("transfer-encoding", "chunked"),
+            ("trailer", "x"),
+            ("upgrade", "websocket"),
+            ("x_auth.user_id", "eve"),
+            ("link", "</a.css>"),
+            ("set-cookie", "a=b"),
+        ] {
+            fields.append(HeaderName::from_static(name), hyper::header::HeaderValue::from_static(value));
+        }
+        remove_forbidden_in_interim(&mut fields);
+        let left: Vec<_> = fields.keys().map(HeaderName::as_str).collect();
+        assert_eq!(left, ["link", "set-cookie"]);
     }
 
     #[test]

@@ -3,21 +3,39 @@
 //! A body can only end an exchange when it is asked for its next part, and whoever does not read is never
 //! sent one. So the server that drives an exchange looks at its line whenever it is woken, and drops the
 //! whole exchange where that is cut. What that looks like to the client is the protocol's matter.
+//!
+//! Where its protocol allows it, a client can be told something on the line while its answer is waited for.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
+use std::num::NonZero;
 use std::rc::Rc;
-use std::task::{Context, Waker};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use hyper::StatusCode;
+use hyper::header::HeaderMap;
+
+use super::Foreword;
 
 /// The lines of one connection. Places are used again, so that a busy connection allocates none.
 #[derive(Debug, Default)]
 pub struct Lines {
     places: RefCell<Places>,
+    /// What is said before an answer; `None` where nothing can be.
+    foreword: Option<Arc<Foreword>>,
 }
 
 #[derive(Debug, Default)]
 struct Places {
     all: Vec<Place>,
-    free: Vec<usize>,
+    free: Vec<u32>,
+}
+
+impl Places {
+    fn at(&mut self, index: u32) -> Option<&mut Place> {
+        self.all.get_mut(usize::try_from(index).ok()?)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -31,20 +49,29 @@ struct Place {
     /// The client has not sent all of its content, as far as anyone has seen.
     uploads: bool,
     driver: Option<Waker>,
+    /// Which exchange has its answer yet to come.
+    turn: Option<NonZero<u32>>,
 }
 
 impl Lines {
+    /// Lines on which something can be said before an answer.
+    #[must_use]
+    pub fn with(foreword: Arc<Foreword>) -> Self {
+        Self { places: RefCell::default(), foreword: Some(foreword) }
+    }
+
     /// A line that is not cut.
     #[must_use]
     pub fn open(self: &Rc<Self>) -> Line {
         let mut places = self.places.borrow_mut();
-        let index = places.free.pop().unwrap_or(places.all.len());
+        let next = u32::try_from(places.all.len()).unwrap_or(u32::MAX);
+        let index = places.free.pop().unwrap_or(next);
         let place = Place { holders: 1, ..Place::default() };
-        match places.all.get_mut(index) {
+        match places.at(index) {
             Some(free) => *free = place,
             None => places.all.push(place),
         }
-        Line { lines: Rc::clone(self), index }
+        Line { lines: Rc::clone(self), index, turn: None }
     }
 
     /// Whether anyone holds one.
@@ -59,10 +86,52 @@ impl Lines {
 #[derive(Debug)]
 pub struct Line {
     lines: Rc<Lines>,
-    index: usize,
+    index: u32,
+    /// The exchange before whose answer something can be said; `None`: nothing can.
+    turn: Option<NonZero<u32>>,
 }
 
 impl Line {
+    /// The same line, for the exchange whose answer comes next, of a client that takes interim responses.
+    #[must_use]
+    pub fn for_next(&self) -> Self {
+        let turn = self.with(|place| {
+            place.holders += 1;
+            *place.turn.get_or_insert(NonZero::<u32>::MIN)
+        });
+        Self { lines: Rc::clone(&self.lines), index: self.index, turn }
+    }
+
+    /// It, if anything can be said on it.
+    pub(super) fn if_speaking(&self) -> Option<Self> {
+        self.turn.map(|_| self.clone())
+    }
+
+    /// Tells the client something before the answer, if it can be told, and the answer is still to come.
+    pub fn say(&self, status: StatusCode, fields: &HeaderMap) {
+        let Some((turn, foreword)) = self.turn.zip(self.lines.foreword.as_ref()) else { return };
+        self.with(|place| {
+            // Whoever holds a line may do so for longer than its exchange lasts.
+            if place.turn == Some(turn) {
+                foreword.say(status, fields);
+                wake(place);
+            }
+        });
+    }
+
+    /// The answer is there: nothing more is said before it. Whether what was said has left yet.
+    pub fn falls_silent(&self) -> bool {
+        let Some((turn, foreword)) = self.turn.zip(self.lines.foreword.as_ref()) else { return true };
+        self.with(|place| place.turn = turn.checked_add(1));
+        !foreword.waits()
+    }
+
+    /// Until what was said has left; only for the connection's own task, which the socket wakes then.
+    pub async fn told(&self) {
+        let waits = || self.lines.foreword.as_ref().is_some_and(|foreword| foreword.waits());
+        poll_fn(|_| if waits() { Poll::Pending } else { Poll::Ready(()) }).await;
+    }
+
     /// Ends the exchange without another byte.
     pub fn cut(&self) {
         self.with(|place| {
@@ -123,7 +192,7 @@ impl Line {
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Place) -> T) -> Option<T> {
-        self.lines.places.borrow_mut().all.get_mut(self.index).map(act)
+        self.lines.places.borrow_mut().at(self.index).map(act)
     }
 }
 
@@ -136,14 +205,14 @@ fn wake(place: &mut Place) {
 impl Clone for Line {
     fn clone(&self) -> Self {
         self.with(|place| place.holders += 1);
-        Self { lines: Rc::clone(&self.lines), index: self.index }
+        Self { lines: Rc::clone(&self.lines), index: self.index, turn: self.turn }
     }
 }
 
 impl Drop for Line {
     fn drop(&mut self) {
         let mut places = self.lines.places.borrow_mut();
-        let Some(place) = places.all.get_mut(self.index) else { return };
+        let Some(place) = places.at(self.index) else { return };
         place.holders -= 1;
         if place.holders == 0 {
             *place = Place::default();
@@ -182,6 +251,37 @@ mod tests {
         holder.cut();
         assert_eq!(count.0.load(Ordering::Relaxed), 2);
         assert!(driver.is_cut(&context) && !other.is_cut(&context));
+    }
+
+    #[test]
+    fn something_is_said_only_by_the_exchange_whose_answer_comes_next() {
+        let (foreword, count) = (Arc::<Foreword>::default(), Arc::new(Count::default()));
+        let waker = Waker::from(Arc::clone(&count));
+        let line = Rc::new(Lines::with(Arc::clone(&foreword))).open();
+        assert!(!line.is_cut(&Context::from_waker(&waker)));
+        let say = |line: &Line| line.say(StatusCode::EARLY_HINTS, &HeaderMap::new());
+        say(&line);
+        assert!(!foreword.waits(), "no exchange");
+        let first = line.for_next();
+        let late = first.clone();
+        assert!(first.falls_silent(), "nothing was said");
+        say(&late);
+        assert!(!foreword.waits() && count.0.load(Ordering::Relaxed) == 0, "it is answered");
+        let second = line.for_next();
+        say(&late);
+        assert!(!foreword.waits(), "another's turn");
+        for answer in [StatusCode::OK, StatusCode::SWITCHING_PROTOCOLS] {
+            second.say(answer, &HeaderMap::new());
+        }
+        assert!(!foreword.waits(), "it is an answer");
+        say(&second);
+        assert!(foreword.waits());
+        assert!(count.0.load(Ordering::Relaxed) > 0, "its driver is woken");
+        assert!(!second.falls_silent(), "it has not left yet");
+        foreword.told();
+        let deaf = Rc::<Lines>::default().open().for_next();
+        say(&deaf);
+        assert!(deaf.falls_silent());
     }
 
     #[test]

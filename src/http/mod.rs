@@ -5,6 +5,7 @@
 
 mod body;
 mod digits;
+mod foreword;
 mod handler;
 pub mod header;
 mod line;
@@ -14,6 +15,7 @@ mod reply;
 
 pub use body::{Body, BodyLimitExceeded, Progress, RequestBody, RequestBodyError};
 pub use digits::{append_address, append_number};
+pub use foreword::Foreword;
 pub use handler::{Abort, Handler, Peer, Protocol, TlsSession};
 pub use line::{Line, Lines};
 pub use pace::Floor;

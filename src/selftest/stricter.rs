@@ -90,7 +90,11 @@ pub const STRICTER: &[Stricter] = &[
                dropped before the gateway sees them; neither is passed on.",
         noticed: Noticed::Bytes,
     },
-    Stricter { text: "Interim responses (103) are not passed on.", noticed: Noticed::Answer },
+    Stricter {
+        text: "Interim responses (103) are not passed on to clients of HTTP/2, nor more than 16 KiB of them before \
+               one answer.",
+        noticed: Noticed::Answer,
+    },
     Stricter {
         text: "An answer whose content breaks off before its head has left ends the connection, or the stream, \
                without a head.",

@@ -7,6 +7,8 @@ use super::guard::{Guard, Part};
 use super::proxy::{Preface, parse};
 
 pub use requests::requests;
+#[cfg(test)]
+pub(super) use requests::{permit, settings};
 
 /// Longer than any input, so that no line is beyond what is looked at.
 const MAX_HEADER_BYTES: usize = 1 << 20;

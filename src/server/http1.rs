@@ -6,6 +6,7 @@
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use hyper::{Request, body::Incoming};
 use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::http::{Handler, Lines, Peer};
+use crate::http::{Handler, Line, Lines, Peer};
 
 use super::activity::{Activity, Exchange, Patience, Shared};
 use super::connection::Door;
@@ -68,12 +69,11 @@ async fn answer_requests<H: Handler, T: Transport>(
     socket: Socket<T>,
     (seat, mut until): (&mut Seat, Option<Instant>),
 ) -> Option<Socket<T>> {
-    // One for all of its requests: they come one after the other, and what is cut ends the connection.
-    let line = Rc::<Lines>::default().open();
+    let line = line(&socket);
     let service = {
         let (shared, line) = (Rc::clone(shared), line.clone());
         service_fn(move |request: Request<Incoming>| {
-            Exchange::begin(&shared, &request, line.clone()).answer(request)
+            Exchange::begin(&shared, &request, next(&line, &request)).answer(request)
         })
     };
     let Timeouts { idle, write, header, .. } = door.timeouts;
@@ -121,6 +121,16 @@ async fn answer_requests<H: Handler, T: Transport>(
         End::Cut | End::Aged | End::Draining => sever(*connection),
     }
     None
+}
+
+/// One for all of a connection's requests: they come one after the other, and what is cut ends the connection.
+pub(super) fn line<T: Transport>(socket: &Socket<T>) -> Line {
+    Rc::new(Lines::with(Arc::clone(socket.traffic().foreword()))).open()
+}
+
+/// The line of the next request; HTTP/1.0 has no interim responses (RFC 9110 §15.2).
+pub(super) fn next(line: &Line, request: &Request<Incoming>) -> Line {
+    if request.version() == Version::HTTP_11 { line.for_next() } else { line.clone() }
 }
 
 /// Waits for the next request with nothing but the socket; `None` when the connection ended instead.

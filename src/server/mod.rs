@@ -25,6 +25,8 @@ mod gate;
 mod guard;
 mod http1;
 mod http2;
+#[cfg(test)]
+mod interim_tests;
 mod listen;
 pub mod proxy;
 mod running;

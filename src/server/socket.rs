@@ -76,6 +76,8 @@ struct Wire<T> {
     /// Bytes that were read already, to be read again first.
     ahead: Bytes,
     watch: Watch,
+    /// What is said before an answer is being written.
+    speaks: bool,
     permit: Permit,
 }
 
@@ -101,7 +103,14 @@ impl<T: Transport> Socket<T> {
     }
 
     fn watched(io: T, permit: Permit, watch: Watch) -> Self {
-        Self(Box::new(Wire { io, traffic: Arc::default(), ahead: Bytes::new(), watch, permit }))
+        Self(Box::new(Wire {
+            io,
+            traffic: Arc::default(),
+            ahead: Bytes::new(),
+            watch,
+            speaks: false,
+            permit,
+        }))
     }
 
     pub(super) fn traffic(&self) -> &Arc<Traffic> {
@@ -226,6 +235,34 @@ impl<T: Transport> Wire<T> {
         let _ = self.io.tcp().set_zero_linger();
         Err(io::ErrorKind::TimedOut.into())
     }
+
+    /// Writes what is to be said before an answer, which hyper has no way to send.
+    ///
+    /// Begun only where hyper flushes, since an answer may wait in hyper while the next request is answered already:
+    /// hyper reads that as soon as the answer before is encoded (`Conn::try_keep_alive`), written or not. What hyper
+    /// writes may thus begin with the rest of another answer. But it flushes only what it has nothing to add to
+    /// (`Buffered::poll_flush`), and then all answers before have left, and the next has not begun: its head is made
+    /// when the service has it, and the service gives it away only when all that came before it has left
+    /// (`Line::falls_silent`). That it is asked to flush hyper sees to, which does so whenever it has polled the
+    /// service (`Dispatcher::poll_loop`).
+    ///
+    /// Once begun it is finished before anything else: hyper may have 100 to say meanwhile.
+    fn poll_foreword(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.still_wanted()?;
+        self.traffic.writing();
+        self.speaks = true;
+        let written = self.traffic.foreword().poll_write(Pin::new(&mut self.io), cx);
+        self.traffic.tried(written.is_ready());
+        ready!(written)?;
+        self.speaks = false;
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_flushed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        self.traffic.tried(flushed.is_ready());
+        flushed
+    }
 }
 
 impl Part {
@@ -279,6 +316,9 @@ impl<T: Transport> AsyncWrite for Socket<T> {
         if this.holds_back(bytes) {
             return Poll::Pending;
         }
+        if this.speaks {
+            ready!(this.poll_foreword(cx))?;
+        }
         this.traffic.writing();
         let written = Pin::new(&mut this.io).poll_write(cx, bytes);
         this.traffic.tried(written.is_ready());
@@ -287,9 +327,14 @@ impl<T: Transport> AsyncWrite for Socket<T> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self.get_mut().0;
-        let flushed = Pin::new(&mut this.io).poll_flush(cx);
-        this.traffic.tried(flushed.is_ready());
-        ready!(flushed)?;
+        ready!(this.poll_flushed(cx))?;
+        if this.traffic.foreword().waits() {
+            ready!(this.poll_foreword(cx))?;
+            ready!(this.poll_flushed(cx))?;
+            this.traffic.foreword().told();
+            // The answer may have waited for it, in this very task.
+            cx.waker().wake_by_ref();
+        }
         this.traffic.flushed();
         Poll::Ready(Ok(()))
     }
@@ -307,6 +352,9 @@ impl<T: Transport> AsyncWrite for Socket<T> {
         this.still_wanted()?;
         if this.holds_back(slices.first().map_or(&[][..], |first| first)) {
             return Poll::Pending;
+        }
+        if this.speaks {
+            ready!(this.poll_foreword(cx))?;
         }
         this.traffic.writing();
         let written = Pin::new(&mut this.io).poll_write_parts(cx, slices);

@@ -1,8 +1,10 @@
 //! What a connection's socket has seen, as far as its timers must know.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
 use super::unreadable::Unreadable;
+use crate::http::Foreword;
 
 /// What the socket has seen. Shared with it by `Arc`, since an upgraded socket may leave this thread.
 #[derive(Debug, Default)]
@@ -21,9 +23,15 @@ pub(super) struct Traffic {
     owed: AtomicBool,
     /// Why what came last is no request, if it is none.
     unreadable: AtomicU8,
+    foreword: Arc<Foreword>,
 }
 
 impl Traffic {
+    /// What is to be said before an answer.
+    pub(super) fn foreword(&self) -> &Arc<Foreword> {
+        &self.foreword
+    }
+
     /// So many bytes were read; none means that the peer has sent its last.
     pub(super) fn read(&self, length: usize) {
         let seen = if length == 0 { &self.ended } else { &self.received };

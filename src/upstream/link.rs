@@ -18,10 +18,11 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::bell::Bell;
+use super::interim;
 use super::spare::Spare;
 use super::watch::{Asked, Watched};
 use super::{ForwardError, Settings, framing};
-use crate::http::{Progress, RequestBody};
+use crate::http::{Line, Progress, RequestBody};
 
 /// Most that is read ahead of a client that reads slowly, and the longest head of a response.
 const READ_BYTES: usize = 64 * 1024;
@@ -39,6 +40,8 @@ pub(super) struct Link {
     bell: Bell,
     over: bool,
     spare: Spare,
+    /// Where the latest request's client is told what comes before its answer.
+    line: Option<Line>,
     /// Armed for the longest that a response's head may take. It goes on from one request to the next, and is
     /// armed anew only when it fires.
     timer: Pin<Box<Sleep>>,
@@ -69,7 +72,7 @@ impl Link {
         let (sender, driver) = handshake.await.map_err(ForwardError::Broken)?;
         let timer = Box::pin(sleep(settings.response_timeout));
         let (driver, bell, spare) = (Box::pin(driver), Bell::new(), Spare::default());
-        Ok(Box::new(Self { sender, driver, asked, bell, over: false, spare, timer }))
+        Ok(Box::new(Self { sender, driver, asked, bell, over: false, spare, line: None, timer }))
     }
 
     /// Whether a request can be sent now. Also notices that the other end has closed.
@@ -82,8 +85,9 @@ impl Link {
     }
 
     /// Nobody waits for it.
-    pub(super) fn rest(&self) {
+    pub(super) fn rest(&mut self) {
         self.bell.rest();
+        self.line = None;
     }
 
     /// Whether a request could be sent when it was last driven.
@@ -103,7 +107,7 @@ impl Link {
 
     /// What was kept of the latest request.
     pub(super) fn take_kept(&mut self) -> Option<Request<RequestBody>> {
-        self.spare.take()
+        self.spare.take(self.line.take())
     }
 
     /// What comes next of the body that comes on it; where that is not there yet, moves bytes in both directions,
@@ -124,14 +128,16 @@ impl Link {
         attended.leave(polled, cx)
     }
 
-    /// Sends a request and waits for the head of its response.
+    /// Sends a request and waits for the head of its response. What the instance says before it is told at once, unless
+    /// hyper refuses what came with it.
     pub(super) fn send(
         &mut self,
-        request: Request<RequestBody>,
+        mut request: Request<RequestBody>,
         head_timeout: Duration,
     ) -> impl Future<Output = Result<Response<Incoming>, Failure>> {
         let progress = request.body().progress();
         let seen = progress.received();
+        self.line = request.body_mut().take_line();
         self.asked.note();
         let response = self.sender.try_send_request(request);
         Sending { response, link: self, progress, seen, since: Instant::now(), head_timeout }
@@ -160,10 +166,15 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let Link { driver, over, timer, bell, .. } = &mut **this.link;
+        let Link { driver, over, timer, bell, asked, line, .. } = &mut **this.link;
         let attended = bell.attend(cx);
         drive(driver, over, &mut attended.context());
         let answered = this.response.poll(&mut attended.context());
+        if let Some((heads, line)) = asked.interim().zip(line.as_ref())
+            && !matches!(&answered, Poll::Ready(Err(why)) if !why.error().is_incomplete_message())
+        {
+            interim::pass_on(&heads, line);
+        }
         if let Poll::Ready(result) = attended.leave(answered, cx) {
             return Poll::Ready(judged(result));
         }

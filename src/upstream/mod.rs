@@ -9,6 +9,7 @@ mod bell;
 mod error;
 mod exchange;
 mod framing;
+mod interim;
 mod link;
 mod pool;
 mod probe;

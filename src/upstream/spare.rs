@@ -8,7 +8,7 @@ use hyper::header::{HeaderName, HeaderValue};
 use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, Uri, Version};
 
-use crate::http::RequestBody;
+use crate::http::{Line, RequestBody};
 
 /// Longer heads are rare, and no connection keeps room for one.
 const KEPT_BYTES: usize = 8 * 1024;
@@ -50,9 +50,9 @@ impl Spare {
         }
     }
 
-    /// The request as it was, if it may be sent again.
-    pub(super) fn take(&mut self) -> Option<Request<RequestBody>> {
-        let mut request = Request::new(RequestBody::own(Bytes::new()));
+    /// The request as it was, if it may be sent again, with its client's line.
+    pub(super) fn take(&mut self, line: Option<Line>) -> Option<Request<RequestBody>> {
+        let mut request = Request::new(RequestBody::again(line));
         *request.method_mut() = self.method.take()?;
         *request.version_mut() = Version::HTTP_11;
         let (target, mut rest) = self.text.split_at_checked(self.target)?;
@@ -95,12 +95,12 @@ mod tests {
         for method in ["GET", "HEAD"] {
             let sent = request(method, b"");
             spare.keep(&sent);
-            let again = spare.take().expect("a safe request");
+            let again = spare.take(None).expect("a safe request");
             assert_eq!(again.method(), sent.method());
             assert_eq!(again.uri(), sent.uri());
             assert_eq!(again.headers(), sent.headers());
             assert_eq!(again.version(), Version::HTTP_11);
-            assert!(spare.take().is_none());
+            assert!(spare.take(None).is_none());
         }
     }
 
@@ -110,7 +110,7 @@ mod tests {
         for (method, content) in [("POST", &b""[..]), ("DELETE", b""), ("OPTIONS", b""), ("GET", b"x")] {
             spare.keep(&request("GET", b""));
             spare.keep(&request(method, content));
-            assert!(spare.take().is_none(), "{method}");
+            assert!(spare.take(None).is_none(), "{method}");
         }
     }
 }

@@ -3,14 +3,15 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use memchr::memchr;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::interim::{STATUS_END, is_kept};
 use crate::http::poll_write_parts;
 
 /// A connection to an instance.
@@ -21,9 +22,17 @@ pub(super) struct Watched {
     place: Place,
 }
 
-/// Tells a connection that a request is on its way, so that what comes next is a head.
+/// Tells a connection that a request is on its way, so that what comes next is a head; and is told of interim heads.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Asked(Arc<AtomicBool>);
+pub(super) struct Asked(Arc<Exchanged>);
+
+#[derive(Debug, Default)]
+struct Exchanged {
+    unanswered: AtomicBool,
+    /// There are interim heads that were not taken yet.
+    interim: AtomicBool,
+    heads: Mutex<Vec<u8>>,
+}
 
 /// What the next byte belongs to.
 #[derive(Debug)]
@@ -45,20 +54,39 @@ struct Heads {
     /// Bytes of this line.
     line: usize,
     last: u8,
+    /// Of interim heads that go on: the whole ones first, then what has come of the next.
+    kept: Vec<u8>,
+    whole: usize,
+    /// Bytes of all that go on.
+    all_kept: usize,
 }
 
 impl Asked {
     pub(super) fn note(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.unanswered.store(true, Ordering::Relaxed);
     }
 
     /// Whether nothing has come since.
     pub(super) fn is_unanswered(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.unanswered.load(Ordering::Relaxed)
+    }
+
+    /// The interim heads that have come since this was last asked, as they came.
+    pub(super) fn interim(&self) -> Option<Vec<u8>> {
+        if !self.0.interim.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.0.interim.store(false, Ordering::Relaxed);
+        Some(std::mem::take(&mut *self.0.heads.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    fn tell(&self, heads: &[u8]) {
+        self.0.heads.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(heads);
+        self.0.interim.store(true, Ordering::Relaxed);
     }
 
     fn take(&self) -> bool {
-        self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::Relaxed)
+        self.is_unanswered() && self.0.unanswered.swap(false, Ordering::Relaxed)
     }
 }
 
@@ -83,9 +111,12 @@ impl Watched {
         if self.asked.take() {
             self.place = Place::Heads(Heads::default());
         }
-        if let Place::Heads(heads) = &mut self.place
-            && heads.look(came).map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))?
-        {
+        let Place::Heads(heads) = &mut self.place else { return Ok(()) };
+        let is_final = heads.look(came).map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))?;
+        if heads.whole > 0 {
+            self.asked.tell(&heads.take_whole());
+        }
+        if is_final {
             self.place = Place::Beyond;
         }
         Ok(())
@@ -98,6 +129,7 @@ impl Heads {
         while let Some(end) = memchr(b'\n', rest) {
             let (line, after) = rest.split_at(end);
             self.take(line);
+            self.keep(b"\n");
             if self.last != b'\r' {
                 return Err("a line of the head ends in LF alone");
             }
@@ -113,15 +145,40 @@ impl Heads {
     }
 
     fn take(&mut self, bytes: &[u8]) {
+        let mut beyond = bytes;
         if let Some(free) = self.status.get_mut(self.length..) {
             for (free, byte) in free.iter_mut().zip(bytes) {
                 *free = *byte;
             }
+            beyond = bytes.get(free.len()..).unwrap_or_default();
         }
         self.bytes += bytes.len();
         self.length += bytes.len();
         self.line += bytes.len();
         self.last = bytes.last().copied().unwrap_or(self.last);
+        self.keep(beyond);
+    }
+
+    /// Keeps what comes behind the status of an interim head that goes on. There is nearly never one.
+    fn keep(&mut self, bytes: &[u8]) {
+        if self.status.get(STATUS_END - 3) != Some(&b'1') || self.length < STATUS_END || !is_kept(self.status)
+        {
+            return;
+        }
+        self.all_kept += bytes.len();
+        if self.all_kept > MOST_KEPT_BYTES {
+            return self.kept.truncate(self.whole);
+        }
+        if self.kept.len() == self.whole {
+            self.kept.extend_from_slice(&self.status);
+        }
+        self.kept.extend_from_slice(bytes);
+    }
+
+    fn take_whole(&mut self) -> Vec<u8> {
+        let rest = self.kept.split_off(self.whole);
+        self.whole = 0;
+        std::mem::replace(&mut self.kept, rest)
     }
 
     fn head_ends(&mut self) -> Result<bool, &'static str> {
@@ -140,7 +197,8 @@ impl Heads {
         if self.interim > MOST_INTERIM {
             return Err("there are too many interim heads");
         }
-        *self = Self { bytes: self.bytes, interim: self.interim, ..Self::default() };
+        self.whole = self.kept.len();
+        (self.status, self.length, self.line, self.last) = ([0; STATUS_END], 0, 0, 0);
         Ok(false)
     }
 }
@@ -184,11 +242,11 @@ impl AsyncWrite for Watched {
     }
 }
 
-/// `HTTP/1.1 200`.
-const STATUS_END: usize = 12;
 /// Of all heads of one answer.
 const MOST_HEAD_BYTES: usize = 256 * 1024;
 const MOST_INTERIM: u8 = 16;
+/// Of all interim heads of one answer that go on: as long as a head that clients take.
+const MOST_KEPT_BYTES: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -219,6 +277,47 @@ mod tests {
         assert_eq!(look("HTTP/1.1 103 Early Hints\r\n\r\n"), Ok(false));
         assert_eq!(look("HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"), Ok(true));
         assert_eq!(look("HTTP/1.1 101 Switching Protocols\r\n\r\n\n"), Ok(true));
+    }
+
+    /// The heads that go on, read in pieces of this size, and taken whenever some are whole.
+    fn kept(text: &str, size: usize) -> String {
+        let (mut heads, mut kept) = (Heads::default(), Vec::new());
+        for piece in text.as_bytes().chunks(size) {
+            let is_final = heads.look(piece).expect("well-formed lines");
+            if heads.whole > 0 {
+                kept.extend(heads.take_whole());
+            }
+            if is_final {
+                break;
+            }
+        }
+        String::from_utf8(kept).expect("text")
+    }
+
+    #[test]
+    fn interim_heads_go_on_byte_by_byte_as_they_came_and_no_others_do() {
+        let (hint, processing) = ("HTTP/1.1 103 Early\r\nA: b\r\nC: d\r\n\r\n", "HTTP/1.1 102\r\n\r\n");
+        let others =
+            "HTTP/1.1 100 Continue\r\nA: b\r\n\r\nHTTP/1.0 103 Early\r\n\r\nHTTP/1.1 1\r\nA: b\r\n\r\n";
+        let text = [others, hint, others, processing, hint, "HTTP/1.1 200 OK\r\nA: b\r\n\r\n", hint].concat();
+        let expected = [hint, processing, hint].concat();
+        for size in 1..=text.len() {
+            assert_eq!(kept(&text, size), expected, "in pieces of {size}");
+        }
+        let switching = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n";
+        for size in 1..=switching.len() {
+            assert_eq!(kept(&[switching, hint].concat(), size), "", "in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn what_goes_on_is_bounded_and_a_head_goes_on_whole_or_not_at_all() {
+        let hint = format!("HTTP/1.1 103 Early\r\nA: {}\r\n\r\n", "b".repeat(MOST_KEPT_BYTES / 3));
+        let short = "HTTP/1.1 103 Early\r\n\r\n";
+        let text = [short, &hint, &hint, &hint, short, "HTTP/1.1 200 OK\r\n\r\n"].concat();
+        for size in [1, 7, 1000, 4096, 10_000, usize::MAX] {
+            assert!(kept(&text, size) == [short, &hint, &hint].concat(), "in pieces of {size}");
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod framing;
 mod hosts;
 mod idle;
 mod imports;
+mod interim;
 mod journey;
 mod kept;
 mod last_use;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::response::{Response, all, first};
 use super::{certificate, wait};
@@ -21,6 +21,15 @@ impl Wire {
         let stream = wait::within("a connection", TcpStream::connect(address)).await.expect("connection");
         stream.set_nodelay(true).expect("nodelay");
         Self(BufReader::with_capacity(64 * 1024, Box::new(stream)))
+    }
+
+    /// Connects without TLS, and has the system hold little of what was not read.
+    pub async fn narrow(address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(8 * 1024).expect("option");
+        let stream = wait::within("a connection", socket.connect(address)).await.expect("connection");
+        stream.set_nodelay(true).expect("nodelay");
+        Self(BufReader::with_capacity(1024, Box::new(stream)))
     }
 
     /// Connects by TLS for HTTP/1.1, asking for this server name.

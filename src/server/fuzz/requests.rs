@@ -207,13 +207,13 @@ impl Transport for Given {
     }
 }
 
-fn permit() -> Permit {
+pub(in crate::server) fn permit() -> Permit {
     let gauge = IntGauge::new("connections", "test").expect("a gauge");
     let gate = Gate::new(1, 1, Addresses::none());
     Permit::take(&gate, &Arc::new(Occupancy::default()), &gauge).expect("room for one")
 }
 
-fn settings() -> Settings {
+pub(in crate::server) fn settings() -> Settings {
     let long = Duration::from_secs(60);
     Settings {
         workers: 1,

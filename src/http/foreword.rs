@@ -1,0 +1,77 @@
+//! What is said to a client before its answer: interim responses (RFC 9110 §15.2), on their way from who answers to
+//! the socket, which alone knows when nothing else is under way. Does not choose what is said.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BytesMut};
+use hyper::StatusCode;
+use hyper::header::HeaderMap;
+use tokio::io::AsyncWrite;
+
+/// What one connection is still to be told. Nearly always nothing, which is seen without a lock.
+#[derive(Debug, Default)]
+pub struct Foreword {
+    waits: AtomicBool,
+    heads: Mutex<BytesMut>,
+}
+
+impl Foreword {
+    /// Adds an interim response to what is said; what would be an answer is not said.
+    pub(super) fn say(&self, status: StatusCode, fields: &HeaderMap) {
+        if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
+            return;
+        }
+        let mut heads = self.lock();
+        heads.extend_from_slice(b"HTTP/1.1 ");
+        heads.extend_from_slice(status.as_str().as_bytes());
+        heads.extend_from_slice(b" ");
+        heads.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+        heads.extend_from_slice(b"\r\n");
+        for (name, value) in fields {
+            heads.extend_from_slice(name.as_str().as_bytes());
+            heads.extend_from_slice(b": ");
+            heads.extend_from_slice(value.as_bytes());
+            heads.extend_from_slice(b"\r\n");
+        }
+        heads.extend_from_slice(b"\r\n");
+        self.waits.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether anything that was said has not left yet.
+    pub fn waits(&self) -> bool {
+        self.waits.load(Ordering::Relaxed)
+    }
+
+    /// Writes all of it.
+    ///
+    /// # Errors
+    /// Where the writer fails, or takes nothing.
+    pub fn poll_write<W: AsyncWrite>(
+        &self,
+        mut writer: Pin<&mut W>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut heads = self.lock();
+        while heads.has_remaining() {
+            match ready!(writer.as_mut().poll_write(cx, &heads))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => heads.advance(written),
+            }
+        }
+        *heads = BytesMut::new();
+        Poll::Ready(Ok(()))
+    }
+
+    /// All of it was written, and has left.
+    pub fn told(&self) {
+        self.waits.store(false, Ordering::Relaxed);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BytesMut> {
+        self.heads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
