@@ -366,7 +366,7 @@ async fn gateways_with_different_namespaces_do_not_see_each_other() {
 async fn all_that_belongs_together_lies_in_one_slot_of_a_cluster() {
     let folder = Folder::new();
     let directory = folder.0.to_string_lossy();
-    let bus = support::redis::free_port().to_string();
+    let bus = support::port::free_port().to_string();
     let arguments = ["--cluster-enabled", "yes", "--dir", &directory, "--cluster-port", &bus];
     let server = RedisServer::start_with(&arguments);
     let () = raw(&server, redis::cmd("CLUSTER").arg("ADDSLOTSRANGE").arg(0).arg(16_383)).await;
