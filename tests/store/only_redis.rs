@@ -300,6 +300,21 @@ async fn an_import_that_breaks_off_anywhere_is_done_once_and_told_as_if_it_had_n
 }
 
 #[tokio::test]
+async fn an_import_over_a_slow_line_is_done_although_a_portion_takes_longer_than_an_answer_may() {
+    let (server, timeout) = (RedisServer::start(), Duration::from_secs(2));
+    let proxy = Proxy::to(&server, Duration::ZERO).await;
+    let store = redis(&proxy.url(), timeout).await;
+    store.ping().await.expect("a connection that is kept");
+    proxy.slow_down(Duration::from_millis(60));
+    let records: Vec<_> =
+        (0..200).map(|number| (record(&number.to_string()), event(Action::KeyImported))).collect();
+    let began = Instant::now();
+    let learned = store.learn_all(&records).await.expect("taken in");
+    assert!(learned.iter().all(|learned| *learned == Learned::Written));
+    assert!(began.elapsed() > timeout, "the line is not slow");
+}
+
+#[tokio::test]
 async fn a_gateway_far_away_is_not_kept_out_by_one_that_writes_all_the_time() {
     let server = RedisServer::start();
     let proxy = Proxy::to(&server, Duration::from_millis(10)).await;
