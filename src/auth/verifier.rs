@@ -175,7 +175,8 @@ impl Verifier {
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<Adoption, Denied>>,
     {
-        if claimant.is_penalised() && self.keys.is_stranger(hash).await {
+        // Boxed, as all that is rare.
+        if claimant.is_penalised() && Box::pin(self.keys.is_stranger(hash)).await {
             claimant.look_up()?;
         }
         // Whoever asks for the same key at the same time, from elsewhere, must not get this source's refusal.
@@ -211,15 +212,22 @@ impl Verifier {
         match credential {
             Credential::Token(token) => self.session(token, attempt.at),
             Credential::MalformedKey => Err(Denied::MalformedKey),
-            Credential::Key(hash) => {
-                if self.keys.is_stranger(&hash).await {
-                    claimant.look_up_on_open_route()?;
-                }
-                match self.keys.known(&hash).await {
-                    Ok(verdict) => self.judge(verdict, attempt),
-                    Err(_) => Err(Denied::StoreUnavailable),
-                }
-            }
+            Credential::Key(hash) => Box::pin(self.known_key(&hash, attempt, claimant)).await,
+        }
+    }
+
+    async fn known_key(
+        &self,
+        hash: &KeyHash,
+        attempt: &Attempt<'_>,
+        claimant: &Claimant<'_>,
+    ) -> Result<Identity, Denied> {
+        if self.keys.is_stranger(hash).await {
+            claimant.look_up_on_open_route()?;
+        }
+        match self.keys.known(hash).await {
+            Ok(verdict) => self.judge(verdict, attempt),
+            Err(_) => Err(Denied::StoreUnavailable),
         }
     }
 

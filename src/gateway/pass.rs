@@ -93,22 +93,23 @@ impl Gateway {
         }
     }
 
-    /// The walk of one request, step by step.
+    /// The walk of one request, step by step. A future has room for all that it is given, so this one is only lent it.
     async fn pass(
         &self,
         view: &View,
-        mut request: Request<Incoming>,
+        came: &mut Option<Request<Incoming>>,
         peer: &Peer,
         arrival: &Arrival,
         note: &mut Note,
     ) -> Result<Answer, Stop> {
-        let upgrade = upgrade::asked(&mut request, &view.plan.upgrades)?;
+        let request = came.as_mut().ok_or(Stop::BrokenOff)?;
+        let upgrade = upgrade::asked(request, &view.plan.upgrades)?;
         supported(request.method())?;
-        let authority = authority::requested(&request)?;
+        let authority = authority::requested(request)?;
         let way = view.choose(authority::deciding_name(authority.as_ref(), peer))?;
         note.edit(|record| record.instance = Some(Arc::clone(&way.instance.name)));
-        target::carriable(&request)?;
-        let target = target::take(&mut request, arrival.origin.scheme)?;
+        target::carriable(request)?;
+        let target = target::take(request, arrival.origin.scheme)?;
         target::within(&target, view.plan.max_target_bytes)?;
         let route = classify(request.method(), target.path())?;
         let counts = is_endpoint(target.path());
@@ -121,33 +122,36 @@ impl Gateway {
             let patience = floor.map(|floor| floor.patience);
             let visit = own_keys::Visit { wish, route, target, authority, max_body_bytes, patience };
             // Boxed, as all that is rare: every request's future would be as large as the largest.
+            let request = came.take().ok_or(Stop::BrokenOff)?;
             return Box::pin(self.grant(&way, request, visit, (arrival, note))).await;
         }
         let switches = upgrade.is_some();
-        let asked = Asked { request: &request, path: target.path(), route: &route, switches };
+        let asked = Asked { request, path: target.path(), route: &route, switches };
         let identified = self.identify(&way, asked, arrival, note).await;
-        let identity = identified.map_err(|refusal| csrf::before(refusal, &request))?;
+        let identity = identified.map_err(|refusal| csrf::before(refusal, request))?;
         self.note_use(identity.as_ref(), arrival, note);
         if counts && let Some(identity) = &identity {
             arrival.standing.within_key_limit(way.limits, identity, note).await?;
         }
-        target::empty_where_said(&mut request, way.upstream.settings().response_timeout).await?;
-        let mut request = limited(request, &view.plan, &arrival.line, note)?;
-        *request.uri_mut() = Uri::from(target);
+        target::empty_where_said(request, way.upstream.settings().response_timeout).await?;
+        let request = came.take().ok_or(Stop::BrokenOff)?;
+        let mut request = Some(limited(request, &view.plan, &arrival.line, note)?);
+        let going = request.as_mut().ok_or(Stop::BrokenOff)?;
+        *going.uri_mut() = Uri::from(target);
         let (scheme, trace) = (arrival.origin.scheme, &arrival.trace);
-        let ours = Stamp { identity: identity.as_ref(), scheme, authority, trace };
-        let forged = stamp(&mut request, ours);
+        let forged = stamp(going, Stamp { identity: identity.as_ref(), scheme, authority, trace });
         if forged > 0 {
             self.metrics.forged_headers.inc_by(forged);
         }
         let acts = if route.is_open() { Acts::AsNobody } else { Acts::AsOwner };
-        way.instance.stand_ins.put_in(request.headers_mut(), identity.as_ref(), acts, arrival.at)?;
+        way.instance.stand_ins.put_in(going.headers_mut(), identity.as_ref(), acts, arrival.at)?;
         if let Some(upgrade) = upgrade {
             let asker = upgrade::Asker { identity, line: &arrival.line, metrics: &self.metrics };
+            let request = request.take().ok_or(Stop::BrokenOff)?;
             return Box::pin(upgrade.ask(&way, request, asker, note)).await;
         }
         let asker = Asker { route, identity, address: arrival.origin.address };
-        forward(&way, &mut Some(request), asker, note).await
+        forward(&way, &mut request, asker, note).await
     }
 
     /// Who the request comes from; `None` on open routes, for whoever cannot or need not say.
@@ -274,7 +278,7 @@ impl Handler for Gateway {
         let arrival = Arrival { trace, origin, at: SystemTime::now(), started, standing, line };
         let mut note = self.begin(&request, id, &arrival);
         let (version, is_head) = (request.version(), request.method() == Method::HEAD);
-        let passed = self.pass(&view, request, peer, &arrival, &mut note).await;
+        let passed = self.pass(&view, &mut Some(request), peer, &arrival, &mut note).await;
         let mut response = match passed.and_then(|response| note.answer().map(|()| response)) {
             Ok(response) => response,
             Err(Stop::Refused(refusal)) => {

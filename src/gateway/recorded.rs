@@ -17,8 +17,9 @@ use crate::upstream::Passed;
 
 /// What is being noted of a request; noted when dropped, however the request ends.
 pub(super) struct Note {
-    record: Option<Record>,
-    request_body: Option<Rc<Progress>>,
+    /// Boxed, since a response is handed on from one future to the next, with what is noted of it.
+    record: Option<Box<Record>>,
+    request_body: Option<Progress>,
     live: Option<Live>,
     passed: Option<Rc<Passed>>,
     metrics: Arc<Metrics>,
@@ -27,7 +28,14 @@ pub(super) struct Note {
 
 impl Note {
     pub(super) fn new(record: Record, metrics: Arc<Metrics>, observer: Rc<WorkerObserver>) -> Self {
-        Self { record: Some(record), request_body: None, live: None, passed: None, metrics, observer }
+        Self {
+            record: Some(Box::new(record)),
+            request_body: None,
+            live: None,
+            passed: None,
+            metrics,
+            observer,
+        }
     }
 
     /// Changes what is noted.
@@ -79,7 +87,7 @@ impl Note {
 
     /// Whether all of the request's content has gone on to the instance.
     pub(super) fn request_is_whole(&self) -> bool {
-        self.request_body.as_ref().is_some_and(|progress| progress.is_whole())
+        self.request_body.as_ref().is_some_and(Progress::is_whole)
     }
 
     /// The exchange is refused: from now on there is nothing to cut.
@@ -102,7 +110,7 @@ impl Note {
     }
 
     /// Counts the request's content by this.
-    pub(super) fn count_request(&mut self, progress: Rc<Progress>) {
+    pub(super) fn count_request(&mut self, progress: Progress) {
         self.request_body = Some(progress);
     }
 }

@@ -71,7 +71,7 @@ pub struct RequestBody {
     content: Content,
     remaining: u64,
     pace: Option<Pace>,
-    progress: Rc<Progress>,
+    progress: Progress,
 }
 
 #[derive(Debug)]
@@ -82,9 +82,13 @@ enum Content {
     Own(Bytes),
 }
 
-/// What the sender of a [`RequestBody`] can still see of it after handing it over.
+/// What the sender of a [`RequestBody`] can still see of it after handing it over. Of one without content, which most
+/// are, there is nothing to be seen, and nothing is kept.
+#[derive(Debug, Clone, Default)]
+pub struct Progress(Option<Rc<Seen>>);
+
 #[derive(Debug, Default)]
-pub struct Progress {
+struct Seen {
     received: Cell<u64>,
     exceeded: Cell<bool>,
     whole: Cell<bool>,
@@ -92,28 +96,38 @@ pub struct Progress {
 }
 
 impl Progress {
+    fn of_content() -> Self {
+        Self(Some(Rc::default()))
+    }
+
     /// Bytes of content that have passed so far.
     #[must_use]
     pub fn received(&self) -> u64 {
-        self.received.get()
+        self.0.as_ref().map_or(0, |seen| seen.received.get())
     }
 
     /// Identity fields in the trailer section, which were dropped.
     #[must_use]
     pub fn forged(&self) -> u64 {
-        self.forged.get()
+        self.0.as_ref().map_or(0, |seen| seen.forged.get())
     }
 
     /// Whether all of it has passed.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.whole.get()
+        self.0.as_ref().is_none_or(|seen| seen.whole.get())
     }
 
     /// Whether the content was longer than the limit.
     #[must_use]
     pub fn exceeded(&self) -> bool {
-        self.exceeded.get()
+        self.0.as_ref().is_some_and(|seen| seen.exceeded.get())
+    }
+
+    fn note(&self, what: impl FnOnce(&Seen)) {
+        if let Some(seen) = &self.0 {
+            what(seen);
+        }
     }
 }
 
@@ -163,8 +177,7 @@ impl RequestBody {
     ) -> Request<Self> {
         let is_stream = request.version() == Version::HTTP_2;
         request.map(|body| {
-            let progress = Rc::<Progress>::default();
-            progress.whole.set(body.is_end_stream());
+            let progress = if body.is_end_stream() { Progress::default() } else { Progress::of_content() };
             let content = match is_stream && !body.is_end_stream() {
                 true => Content::Multiplexed(body, line.clone()),
                 false => Content::Streamed(body),
@@ -176,12 +189,13 @@ impl RequestBody {
     /// Content that the gateway itself sends.
     #[must_use]
     pub fn own(content: Bytes) -> Self {
-        let (remaining, progress) = (content.len() as u64, Rc::default());
+        let progress = if content.is_empty() { Progress::default() } else { Progress::of_content() };
+        let remaining = content.len() as u64;
         Self { content: Content::Own(content), remaining, pace: None, progress }
     }
 
     fn note_whole(&self) {
-        self.progress.whole.set(true);
+        self.progress.note(|seen| seen.whole.set(true));
         if let Content::Multiplexed(_, line) = &self.content {
             line.note_upload(false);
         }
@@ -192,15 +206,15 @@ impl RequestBody {
             Ok(trailers) => trailers,
             Err(data) => return data,
         };
-        let forged = &self.progress.forged;
-        forged.set(forged.get() + header::remove_forbidden_trailers(&mut trailers));
+        let forged = header::remove_forbidden_trailers(&mut trailers);
+        self.progress.note(|seen| seen.forged.set(seen.forged.get() + forged));
         Frame::trailers(trailers)
     }
 
     /// A view on how far this body has come that outlives it.
     #[must_use]
-    pub fn progress(&self) -> Rc<Progress> {
-        Rc::clone(&self.progress)
+    pub fn progress(&self) -> Progress {
+        self.progress.clone()
     }
 }
 
@@ -233,12 +247,11 @@ impl HttpBody for RequestBody {
         if let Some(data) = frame.data_ref() {
             let length = data.len() as u64;
             let Some(remaining) = this.remaining.checked_sub(length) else {
-                this.progress.exceeded.set(true);
+                this.progress.note(|seen| seen.exceeded.set(true));
                 return Poll::Ready(Some(Err(BodyLimitExceeded.into())));
             };
             this.remaining = remaining;
-            let received = &this.progress.received;
-            received.set(received.get() + length);
+            this.progress.note(|seen| seen.received.set(seen.received.get() + length));
         }
         // Whoever sees that nothing more will come does not ask again.
         if this.is_end_stream() {

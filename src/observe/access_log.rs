@@ -122,7 +122,7 @@ impl Drop for AccessLog {
 
 impl Queue {
     /// Hands a line over, or loses and counts it. Never waits.
-    pub(super) fn send(&self, record: Record, took: Duration) {
+    pub(super) fn send(&self, record: Box<Record>, took: Duration) {
         let mut content = lock(&self.tray.0);
         if content.is_full() {
             drop(content);
@@ -239,7 +239,7 @@ mod tests {
     }
 
     fn send(queue: &Queue) {
-        queue.send(example_record(), Duration::from_millis(1));
+        queue.send(Box::new(example_record()), Duration::from_millis(1));
     }
 
     fn log_to(scratch: &Scratch, lost: IntCounter) -> AccessLog {

@@ -80,7 +80,7 @@ impl Lines {
     }
 
     /// Adds a request that took so long.
-    pub(super) fn push(&mut self, mut record: Record, took: Duration) {
+    pub(super) fn push(&mut self, mut record: Box<Record>, took: Duration) {
         let texts = &mut self.texts;
         let mut keep = |text: &[u8]| {
             texts.extend_from_slice(text);
@@ -90,7 +90,7 @@ impl Lines {
         let user_agent = record.user_agent.take().map(|agent| keep(agent.as_bytes()));
         let user_id = record.user_id.take().map(|id| keep(&id));
         let key_id = record.key_id.take().map(|id| keep(&id));
-        self.lines.push(Line { record, took, target, user_agent, user_id, key_id });
+        self.lines.push(Line { record: *record, took, target, user_agent, user_id, key_id });
     }
 
     /// Hands each to `write`, which appends it, and keeps none.
@@ -272,7 +272,7 @@ mod tests {
         let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123);
         let anchor = Anchor::new(record.started, at);
         let (mut lines, mut out) = (Lines::default(), Vec::new());
-        lines.push(record, Duration::from_micros(1500));
+        lines.push(Box::new(record), Duration::from_micros(1500));
         lines.drain(format, anchor, |line| line.write(&mut out));
         String::from_utf8(out).expect("ASCII")
     }

@@ -66,11 +66,11 @@ pub struct WorkerObserver {
 
 impl WorkerObserver {
     /// Counts a finished request, and hands it to the access log.
-    pub fn finish(&self, record: Record) {
+    pub fn finish(&self, record: Box<Record>) {
         self.finish_at(record, Instant::now());
     }
 
-    fn finish_at(&self, record: Record, now: Instant) {
+    fn finish_at(&self, record: Box<Record>, now: Instant) {
         let took = now.saturating_duration_since(record.started);
         self.count(&record, took);
         if let Some(queue) = &self.queue {
@@ -174,7 +174,7 @@ mod tests {
         let (metrics, worker) = without_log();
         for number in 0..5000 {
             let instance = (number % 3 != 0).then(|| Arc::from("home"));
-            worker.finish(arbitrary_record(number, &instance));
+            worker.finish(Box::new(arbitrary_record(number, &instance)));
         }
         assert_eq!(sum(&metrics, "openbin_gateway_requests_total"), 5000);
         assert_eq!(sum(&metrics, "openbin_gateway_auth_total"), 5000);
@@ -193,17 +193,17 @@ mod tests {
                 record.version = version;
                 record.credential = *credential;
                 record.status = (status > 0).then_some(status);
-                worker.finish(record);
+                worker.finish(Box::new(record));
             }
         }
         for (credential, outcome) in CREDENTIALS.iter().flat_map(|c| OUTCOMES.map(|o| (c, o))) {
             let mut record = example_record();
             (record.instance, record.credential, record.outcome) = (home.clone(), *credential, outcome);
-            worker.finish(record);
+            worker.finish(Box::new(record));
         }
         let everything = series(&metrics);
         for number in 0..100_000 {
-            worker.finish(arbitrary_record(number, &home));
+            worker.finish(Box::new(arbitrary_record(number, &home)));
         }
         assert_eq!(series(&metrics), everything);
         assert!(everything < 6500, "{everything}");
@@ -214,9 +214,9 @@ mod tests {
         let metrics = Arc::new(Metrics::new().expect("metrics"));
         let observer = Observer::open(&settings(None), Arc::clone(&metrics)).expect("observer");
         let (one, two) = (observer.worker(), observer.worker());
-        one.finish(example_record());
-        one.finish(example_record());
-        two.finish(example_record());
+        one.finish(Box::new(example_record()));
+        one.finish(Box::new(example_record()));
+        two.finish(Box::new(example_record()));
         let text = metrics.render().expect("text");
         let wanted = concat!(
             r#"openbin_gateway_requests_total{auth="api_key",instance="home",method="GET","#,
@@ -231,7 +231,7 @@ mod tests {
         let (metrics, worker) = without_log();
         let mut record = example_record();
         (record.outcome, record.status, record.instance) = (Outcome::RevokedKey, None, None);
-        worker.finish(record);
+        worker.finish(Box::new(record));
         let text = metrics.render().expect("text");
         assert!(
             text.contains(r#"auth="none",instance="none",method="GET",protocol="1.1",status="aborted"} 1"#)
@@ -246,7 +246,7 @@ mod tests {
         let log = AccessLogSettings { path: Some(path.clone()), format: Format::Json };
         let metrics = Arc::new(Metrics::new().expect("metrics"));
         let observer = Observer::open(&settings(Some(log)), metrics).expect("observer");
-        observer.worker().finish(example_record());
+        observer.worker().finish(Box::new(example_record()));
         observer.close();
         let text = std::fs::read_to_string(path).expect("file");
         assert!(text.contains(r#""path":"/api/bins""#), "{text}");
@@ -264,7 +264,8 @@ mod tests {
             let home = Some(Arc::from("home"));
             let mut spent = Duration::ZERO;
             for _ in 0..ROUNDS {
-                let record = std::hint::black_box(Record { instance: home.clone(), ..example_record() });
+                let record =
+                    std::hint::black_box(Box::new(Record { instance: home.clone(), ..example_record() }));
                 let start = Instant::now();
                 worker.finish(record);
                 spent += start.elapsed();

@@ -224,7 +224,17 @@ impl<H> Exchange<H> {
 
 impl<H: Handler> Exchange<H> {
     /// Has the handler answer; the exchange lasts until the response body is dropped.
-    pub(super) async fn answer(self, request: Request<Incoming>) -> Result<Response<Tracked<H>>, Abort> {
+    ///
+    /// Boxed, since hyper hands it on: to the connection's own place (HTTP/1.1), which is not at hand, or to its executor
+    /// and a task (HTTP/2). Each would copy all of it, though at first there is little in it.
+    pub(super) fn answer(
+        self,
+        request: Request<Incoming>,
+    ) -> Pin<Box<impl Future<Output = Result<Response<Tracked<H>>, Abort>>>> {
+        Box::pin(self.answered(request))
+    }
+
+    async fn answered(self, request: Request<Incoming>) -> Result<Response<Tracked<H>>, Abort> {
         let Shared { handler, max_headers, peer, .. } = &*self.shared;
         // hyper counts those of HTTP/1.1 itself, and of HTTP/2 only their bytes.
         let response = if request.headers().len() > *max_headers {

@@ -73,8 +73,7 @@ async fn answer_requests<H: Handler, T: Transport>(
     let service = {
         let (shared, line) = (Rc::clone(shared), line.clone());
         service_fn(move |request: Request<Incoming>| {
-            // Boxed, since hyper moves it into its place: all of it, though at first there is little in it.
-            Box::pin(Exchange::begin(&shared, &request, line.clone()).answer(request))
+            Exchange::begin(&shared, &request, line.clone()).answer(request)
         })
     };
     let Timeouts { idle, write, header, .. } = door.timeouts;

@@ -183,8 +183,7 @@ pub(super) async fn serve<H: Handler, T: Transport>(
         service_fn(move |request: Request<Incoming>| {
             let line = lines.open();
             executor.hand_over(request.method(), &line);
-            // Boxed, since hyper hands it on to its executor, and that to a task: each would copy all of it.
-            Box::pin(Exchange::begin(&shared, &request, line).answer(request))
+            Exchange::begin(&shared, &request, line).answer(request)
         })
     };
     let Timeouts { idle, write, .. } = door.timeouts;

@@ -1,17 +1,18 @@
 //! One connection to an instance, and the future that drives it.
 
-use std::future::poll_fn;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use pin_project_lite::pin_project;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
@@ -20,7 +21,7 @@ use super::bell::Bell;
 use super::spare::Spare;
 use super::watch::{Asked, Watched};
 use super::{ForwardError, Settings, framing};
-use crate::http::RequestBody;
+use crate::http::{Progress, RequestBody};
 
 /// Most that is read ahead of a client that reads slowly, and the longest head of a response.
 const READ_BYTES: usize = 64 * 1024;
@@ -124,47 +125,75 @@ impl Link {
     }
 
     /// Sends a request and waits for the head of its response.
-    pub(super) async fn send(
+    pub(super) fn send(
         &mut self,
         request: Request<RequestBody>,
         head_timeout: Duration,
-    ) -> Result<Response<Incoming>, Failure> {
+    ) -> impl Future<Output = Result<Response<Incoming>, Failure>> {
         let progress = request.body().progress();
-        let mut seen = progress.received();
+        let seen = progress.received();
         self.asked.note();
-        let mut response = pin!(self.sender.try_send_request(request));
-        let mut since = Instant::now();
-        let (driver, over, timer) = (&mut self.driver, &mut self.over, &mut self.timer);
-        let bell = &self.bell;
-        poll_fn(|cx| {
-            let attended = bell.attend(cx);
-            drive(driver, over, &mut attended.context());
-            let answered = response.as_mut().poll(&mut attended.context());
-            if let Poll::Ready(result) = attended.leave(answered, cx) {
-                let sent = result.map_err(|mut error| match error.take_message() {
-                    Some(request) => Failure::Unsent(Box::new(request)),
-                    None => Failure::Sent(ForwardError::of(error.into_error())),
-                });
-                return Poll::Ready(sent.and_then(|response| match framing::fault(&response) {
-                    None => Ok(response),
-                    Some(why) => Err(Failure::Sent(ForwardError::Ambiguous(why))),
-                }));
-            }
-            while timer.as_mut().poll(cx).is_ready() {
-                let now = Instant::now();
-                if now >= since + head_timeout {
-                    // An upload that still moves is not an instance that hangs.
-                    if progress.received() == seen {
-                        return Poll::Ready(Err(Failure::Sent(ForwardError::HeadTimeout)));
-                    }
-                    seen = progress.received();
-                    since = now;
+        let response = self.sender.try_send_request(request);
+        Sending { response, link: self, progress, seen, since: Instant::now(), head_timeout }
+    }
+}
+
+pin_project! {
+    /// A request on its way and the wait for the head of its response. Written out, since an `async` block would have
+    /// room for the response twice: where it is captured and where it is pinned.
+    struct Sending<'l, F> {
+        #[pin]
+        response: F,
+        link: &'l mut Link,
+        progress: Progress,
+        seen: u64,
+        since: Instant,
+        head_timeout: Duration,
+    }
+}
+
+impl<F> Future for Sending<'_, F>
+where
+    F: Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>>,
+{
+    type Output = Result<Response<Incoming>, Failure>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let Link { driver, over, timer, bell, .. } = &mut **this.link;
+        let attended = bell.attend(cx);
+        drive(driver, over, &mut attended.context());
+        let answered = this.response.poll(&mut attended.context());
+        if let Poll::Ready(result) = attended.leave(answered, cx) {
+            return Poll::Ready(judged(result));
+        }
+        while timer.as_mut().poll(cx).is_ready() {
+            let now = Instant::now();
+            if now >= *this.since + *this.head_timeout {
+                // An upload that still moves is not an instance that hangs.
+                if this.progress.received() == *this.seen {
+                    return Poll::Ready(Err(Failure::Sent(ForwardError::HeadTimeout)));
                 }
-                timer.as_mut().reset(since + head_timeout);
+                *this.seen = this.progress.received();
+                *this.since = now;
             }
-            Poll::Pending
-        })
-        .await
+            timer.as_mut().reset(*this.since + *this.head_timeout);
+        }
+        Poll::Pending
+    }
+}
+
+/// What came of a request, if it can be passed on.
+fn judged(
+    result: Result<Response<Incoming>, TrySendError<Request<RequestBody>>>,
+) -> Result<Response<Incoming>, Failure> {
+    let response = result.map_err(|mut error| match error.take_message() {
+        Some(request) => Failure::Unsent(Box::new(request)),
+        None => Failure::Sent(ForwardError::of(error.into_error())),
+    })?;
+    match framing::fault(&response) {
+        None => Ok(response),
+        Some(why) => Err(Failure::Sent(ForwardError::Ambiguous(why))),
     }
 }
 
