@@ -21,4 +21,5 @@ mod trouble;
 mod campaign;
 mod judge_tests;
 mod measure;
+mod ports;
 mod relay;

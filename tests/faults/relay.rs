@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::support::port::nobody;
 use crate::support::relay::{Fault, Heal, Way};
 use crate::support::{Relay, wait};
 
@@ -185,8 +186,7 @@ async fn slow_dripping_and_cut_off_replies_are_what_they_are_called() {
 
 #[tokio::test]
 async fn a_relay_without_its_server_resets_and_can_be_led_elsewhere() {
-    let nobody = TcpListener::bind("127.0.0.1:0").await.and_then(|listener| listener.local_addr());
-    let relay = Relay::to(nobody.expect("an address"));
+    let relay = Relay::to(nobody());
     // The reset may come as early as that.
     match TcpStream::connect(relay.address()).await {
         Ok(mut stream) => is_reset(&mut stream).await,

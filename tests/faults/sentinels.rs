@@ -5,8 +5,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::fleet::{ask_redis, try_redis};
+use crate::support::port::free_port;
 use crate::support::process::Process;
-use crate::support::redis::{RedisServer, free_port};
+use crate::support::redis::RedisServer;
 use crate::support::{Setup, wait};
 
 /// What stands beside the first server. Dropped, all of it is killed.

@@ -1,6 +1,7 @@
 //! The admin listener: health and metrics, for the operator alone.
 
 use crate::support::client::H2;
+use crate::support::port::nobody;
 use crate::support::{EVERY_WAY, Gateway, Issuer, Recorder, Request, Setup, jwt, wait};
 
 #[tokio::test]
@@ -20,8 +21,7 @@ async fn the_process_says_that_it_lives_and_whether_it_is_ready() {
 
 #[tokio::test]
 async fn a_gateway_that_reaches_no_instance_is_not_ready_and_lives() {
-    let address = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    let gateway = Gateway::in_front_of(address.expect("address")).await;
+    let gateway = Gateway::in_front_of(nobody()).await;
     let ready = gateway.ask_admin("/readyz").await;
     assert_eq!(
         (ready.status, &ready.json()["dependencies"]["instance:home"]["status"]),

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::support::client::H2;
 use crate::support::issuer::tally;
+use crate::support::port::nobody;
 use crate::support::{EVERY_WAY, Gateway, Instance, Issuer, Request, Setup, Store, Via, jwt};
 
 fn use_key(key: &str) -> Request {
@@ -145,8 +146,7 @@ async fn an_instance_that_cannot_tell_makes_502_and_never_401() {
 
 #[tokio::test]
 async fn an_instance_that_is_down_at_adoption_makes_502_and_never_401() {
-    let address = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    let gateway = Gateway::in_front_of(address.expect("address")).await;
+    let gateway = Gateway::in_front_of(nobody()).await;
     let response = gateway.send(&use_key(&format!("sk_openbin_{}", "d".repeat(64)))).await;
     response.assert_refused(
         502,

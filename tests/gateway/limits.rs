@@ -196,7 +196,8 @@ async fn good_keys_pass_while_their_address_is_flooded_with_bad_ones() {
         let issuer = Issuer::start().await;
         // No verdict is fresh for longer than a moment: each use of a good key asks the store again.
         let setup = store.of(Setup::of(issuer.address())).with("cache: { fresh_for: 1ms }");
-        let gateway = setup.with("limits: { bad_credentials: 30/1m }").start().await;
+        // None is given back while the test runs, however long that takes.
+        let gateway = setup.with("limits: { bad_credentials: 30/1h }").start().await;
         let (_, key) = create(&gateway).await;
         assert_eq!(gateway.send(&use_key(&key)).await.status, 200);
         let (mut good, mut bad) = (Vec::new(), Vec::new());
@@ -218,7 +219,8 @@ async fn good_keys_pass_while_their_address_is_flooded_with_bad_ones() {
 #[tokio::test]
 async fn a_flood_of_made_up_keys_reaches_openbin_within_its_ration_only() {
     let issuer = Issuer::start().await;
-    let gateway = limited(&issuer, "bad_credentials: 5/1m").await;
+    // None is given back while the test runs, however long that takes.
+    let gateway = limited(&issuer, "bad_credentials: 5/1h").await;
     let started = std::time::Instant::now();
     let mut asked_before = 0;
     for number in 0..2_000 {
@@ -227,7 +229,7 @@ async fn a_flood_of_made_up_keys_reaches_openbin_within_its_ration_only() {
             response.assert_refused(401, "UNAUTHORIZED", "Invalid API key");
             asked_before = issuer.asked();
         } else {
-            assert!(retry_after(&response) <= 60);
+            assert!(retry_after(&response) <= 3_600);
         }
     }
     let seconds = usize::try_from(started.elapsed().as_secs()).expect("seconds") + 2;

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::adoption::create;
-use crate::support::redis::{RedisServer, free_port};
+use crate::support::port::free_port;
+use crate::support::redis::RedisServer;
 use crate::support::scripted::{Mode, Scripted};
 use crate::support::sentinel::Sentinels;
 use crate::support::{Gateway, Issuer, Request, Setup, Via, jwt, wait};

@@ -1,16 +1,11 @@
 //! An instance that is down, slow, or breaks off: the client is told the truth, quickly, and nothing unsafe is repeated.
 
 use std::collections::HashMap;
-use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
+use crate::support::port::nobody;
 use crate::support::recorder::PLAIN_ANSWER;
 use crate::support::{EVERY_WAY, Gateway, Instance, Recorder, Request, Setup, jwt, wait};
-
-/// An address that nobody listens on.
-fn nobody() -> std::net::SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("an address")
-}
 
 const DOWN: (u16, &str, &str) =
     (502, "UPSTREAM_UNAVAILABLE", "OpenBin cannot be reached right now, please try again");

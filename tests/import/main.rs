@@ -5,6 +5,9 @@
 #[allow(dead_code)]
 mod certificate;
 mod csv;
+#[path = "../support/port.rs"]
+#[allow(dead_code)]
+mod port;
 mod postgres;
 #[path = "../support/postgres.rs"]
 mod postgres_server;

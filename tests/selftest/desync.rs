@@ -1,16 +1,10 @@
 //! The framing corpus as an operator sends it: through a gateway that runs, and through something that is none.
 
-use std::net::{SocketAddr, TcpListener};
-
 use tokio::net::TcpStream;
 
+use crate::support::port::nobody;
 use crate::support::{Gateway, Recorder};
 use crate::{said, selftest};
-
-/// An address that nobody uses.
-fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port")
-}
 
 async fn desync(arguments: Vec<String>) -> (Option<i32>, String) {
     let run = tokio::task::spawn_blocking(move || {
@@ -28,7 +22,7 @@ fn through(url: String, more: &[&str]) -> Vec<String> {
 
 #[tokio::test]
 async fn a_gateway_passes_every_case_by_what_reaches_its_instance() {
-    let upstream = free();
+    let upstream = nobody();
     let gateway = Gateway::in_front_of(upstream).await;
     let record = upstream.to_string();
     let plain = through(format!("http://{}", gateway.http), &["--record-at", &record]);
@@ -50,7 +44,7 @@ async fn a_gateway_passes_by_its_answers_alone() {
 
 #[tokio::test]
 async fn what_only_passes_bytes_on_is_found_out() {
-    let upstream = free();
+    let upstream = nobody();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = format!("http://{}", listener.local_addr().expect("its address"));
     tokio::spawn(async move {
@@ -70,7 +64,7 @@ async fn what_only_passes_bytes_on_is_found_out() {
 
 #[tokio::test]
 async fn a_certificate_that_nobody_vouches_for_is_not_believed() {
-    let upstream = free();
+    let upstream = nobody();
     let gateway = Gateway::in_front_of(upstream).await;
     let (code, said) = desync(through(format!("https://{}", gateway.https), &["--only", "length"])).await;
     assert_eq!(code, Some(1), "{said}");

@@ -51,7 +51,7 @@ impl Cluster {
     fn node() -> Node {
         let folder = Folder::new();
         let (directory, bus) =
-            (folder.0.to_string_lossy().into_owned(), support::redis::free_port().to_string());
+            (folder.0.to_string_lossy().into_owned(), support::port::free_port().to_string());
         let mut arguments = vec!["--cluster-enabled", "yes", "--dir", &directory, "--cluster-port", &bus];
         arguments.extend(["--cluster-node-timeout", "2000"]);
         Node { server: RedisServer::start_with(&arguments), _folder: folder }

@@ -11,7 +11,7 @@ struct Locked {
 
 impl Locked {
     fn start(name: &str, more: &[&str]) -> Self {
-        let (folder, port) = (Folder::new(), support::redis::free_port());
+        let (folder, port) = (Folder::new(), support::port::free_port());
         let pair = certificate::issue(&[name]);
         for (file, text) in [
             ("server.pem", pair.chain.as_str()),

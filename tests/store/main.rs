@@ -7,6 +7,7 @@ mod certificate;
 #[path = "../support"]
 #[allow(dead_code)]
 mod support {
+    pub mod port;
     pub mod redis;
     pub mod scripted;
     pub mod sentinel;

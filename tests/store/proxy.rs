@@ -7,6 +7,8 @@ use super::*;
 
 /// A server that is not busy has done by then what it was told.
 const SETTLES_WITHIN: Duration = Duration::from_millis(100);
+/// What is left of the bytes until the break, while it breaks.
+const BREAKING: u64 = u64::MAX;
 
 /// A port that leads to a server.
 pub struct Proxy {
@@ -14,6 +16,8 @@ pub struct Proxy {
     lossy: Arc<AtomicU64>,
     /// So many more bytes get to the server before the connection breaks; 0: as many as there are.
     budget: Arc<AtomicU64>,
+    /// So long four kibibytes of questions take, in microseconds.
+    pace: Arc<AtomicU64>,
 }
 
 impl Proxy {
@@ -22,19 +26,26 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let (port, lossy) = (listener.local_addr().expect("its address").port(), Arc::new(AtomicU64::new(0)));
         let (server, losses) = (server.port(), Arc::clone(&lossy));
-        let budget = Arc::new(AtomicU64::new(0));
-        let bytes = Arc::clone(&budget);
+        let (budget, pace) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let (bytes, slowness) = (Arc::clone(&budget), Arc::clone(&pace));
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let server = TcpStream::connect(("127.0.0.1", server)).await.expect("the server");
-                tokio::spawn(carry(client, server, Arc::clone(&losses), Arc::clone(&bytes), delay));
+                let faults = [&losses, &bytes, &slowness].map(Arc::clone);
+                tokio::spawn(carry(client, server, faults, delay));
             }
         });
-        Self { port, lossy, budget }
+        Self { port, lossy, budget, pace }
     }
 
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/0", self.port)
+    }
+
+    /// Questions pass slowly from now on: four kibibytes take so long.
+    pub fn slow_down(&self, pace: Duration) {
+        let micros = u64::try_from(pace.as_micros()).expect("a short time");
+        self.pace.store(micros, Ordering::SeqCst);
     }
 
     /// The next answer is lost, and the connection with it.
@@ -42,8 +53,8 @@ impl Proxy {
         self.lossy.store(1, Ordering::SeqCst);
     }
 
-    /// Only so many bytes of the next questions get to the server, and none of its answers; then the connection
-    /// breaks.
+    /// Only so many bytes of the next questions get to the server; then the connection breaks, and what it
+    /// answers from then on is lost.
     pub fn break_after(&self, bytes: u64) {
         self.budget.store(bytes, Ordering::SeqCst);
     }
@@ -62,8 +73,7 @@ impl Proxy {
 async fn carry(
     client: TcpStream,
     server: TcpStream,
-    losses: Arc<AtomicU64>,
-    budget: Arc<AtomicU64>,
+    [losses, budget, pace]: [Arc<AtomicU64>; 3],
     delay: Duration,
 ) {
     let (mut from_client, mut to_client) = client.into_split();
@@ -71,6 +81,10 @@ async fn carry(
     let questions = async {
         let mut bytes = vec![0; 4 * 1024];
         while let Ok(length @ 1..) = from_client.read(&mut bytes).await {
+            let micros = pace.load(Ordering::SeqCst) * length as u64 / 4096;
+            if micros > 0 {
+                tokio::time::sleep(Duration::from_micros(micros)).await;
+            }
             let left = budget.load(Ordering::SeqCst);
             let breaks = left > 0 && left <= length as u64;
             let passed = if breaks { usize::try_from(left).expect("a number") } else { length };
@@ -79,6 +93,7 @@ async fn carry(
             }
             if breaks {
                 // What has arrived whole is done before the connection is seen to be gone.
+                budget.store(BREAKING, Ordering::SeqCst);
                 tokio::time::sleep(SETTLES_WITHIN).await;
                 budget.store(0, Ordering::SeqCst);
                 return;
@@ -93,7 +108,7 @@ async fn carry(
                 return;
             }
             tokio::time::sleep(delay).await;
-            if budget.load(Ordering::SeqCst) > 0 {
+            if budget.load(Ordering::SeqCst) == BREAKING {
                 continue;
             }
             if to_client.write_all(&bytes[..length]).await.is_err() {

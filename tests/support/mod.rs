@@ -14,6 +14,7 @@ pub mod jwt;
 pub mod long;
 pub mod metrics;
 pub mod openbin;
+pub mod port;
 pub mod process;
 pub mod recorder;
 pub mod redis;

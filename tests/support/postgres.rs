@@ -1,7 +1,6 @@
 //! A PostgreSQL server of a test's own: on a free port, in a folder of its own, gone with the test.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -9,6 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tokio_postgres::{Client, NoTls};
+
+use super::port::free_port;
 
 const MISSING: &str = "PostgreSQL is not installed, and these tests need a real one. \
                        Install it with: apt-get install -y postgresql";
@@ -178,9 +179,4 @@ fn program_path(program: &str) -> PathBuf {
         Some(newest) => newest.join("bin").join(program),
         None => PathBuf::from(program),
     }
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("its address").port()
 }

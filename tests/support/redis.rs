@@ -1,9 +1,12 @@
 //! A `redis-server` process of a test's own: on a free port, in a folder of its own, gone with the test.
 
+use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use super::port::free_port;
 
 const MISSING: &str = "redis-server is not installed, and these tests need a real one. \
                        Install it with: apt-get install -y redis-server";
@@ -66,7 +69,7 @@ impl RedisServer {
             .args(["--save", "", "--appendonly", "no", "--loglevel", "warning"])
             .args(&self.arguments)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(File::create(folder.join("log")).expect("a file"))
             .spawn();
         self.child = Some(child.unwrap_or_else(|error| panic!("{MISSING} ({error})")));
         self.wait_until_it_answers();
@@ -97,7 +100,8 @@ impl RedisServer {
         while !answers(self.port) {
             let child = self.child.as_mut().expect("a started server");
             if let Ok(Some(status)) = child.try_wait() {
-                panic!("redis-server ended at once, {status}");
+                let said = std::fs::read_to_string(self.folder().join("log")).unwrap_or_default();
+                panic!("redis-server ended at once, {status}: {said}");
             }
             assert!(began.elapsed() < STARTS_WITHIN, "redis-server does not answer");
             std::thread::sleep(Duration::from_millis(5));
@@ -123,10 +127,4 @@ fn answers(port: u16) -> bool {
         Ok(first[0])
     };
     matches!(exchange(), Ok(b'+' | b'-'))
-}
-
-/// A port that nobody listens on.
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("its address").port()
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use super::redis::free_port;
+use super::port::free_port;
 
 /// Sentinels that watch over one master by the name of `mymaster`. Gone with the test.
 pub struct Sentinels {

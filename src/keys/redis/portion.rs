@@ -2,9 +2,12 @@
 //!
 //! Each link is right only if the ones before it were taken. Where one was not, because someone else added to
 //! the chain or because the key is known and needs no entry, those behind it change nothing, and are made anew.
+//!
+//! How many go together depends on how fast the server and the way to it are: all are answered, or none is.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use ::redis::{Pipeline, Script, pipe};
 
@@ -18,23 +21,28 @@ use super::fields::{Fields, read_revocation};
 use super::news::{read_position, write_name};
 use super::records::{LEARN, learned};
 
-/// Others wait for so many, and they are to be done well within the time that an answer may take.
-const AT_ONCE: usize = 200;
+/// Others wait for so many, at most.
+const MOST_AT_ONCE: usize = 200;
+/// So many go first, before it is known how long they take.
+const FIRST_AT_ONCE: usize = 25;
 
 impl RedisStore {
     pub(super) async fn take_in_all(
         &self,
         records: &[(KeyRecord, Event)],
     ) -> Result<Vec<Learned>, StoreError> {
-        let mut all = Vec::with_capacity(records.len());
-        for records in records.chunks(AT_ONCE) {
+        let (mut all, mut rest, mut at_once) = (Vec::with_capacity(records.len()), records, FIRST_AT_ONCE);
+        while !rest.is_empty() {
+            let (records, later) = rest.split_at(at_once.min(rest.len()));
+            rest = later;
             let mut changes = Vec::with_capacity(records.len());
             for (record, event) in records {
                 changes.push(self.taking_in(record, Admission { most: None, event })?);
             }
             let mut held = self.hold_chain().await?;
-            let outcomes = self.add_all(&mut held.head, &changes).await;
-            let outcomes = self.let_go_of(held, outcomes)?;
+            let added = self.add_all(&mut held.head, &changes).await;
+            let (outcomes, slowest) = self.let_go_of(held, added)?;
+            at_once = next_at_once(at_once, slowest, self.link.timeout());
             for ((record, _), outcome) in records.iter().zip(outcomes) {
                 all.push(learned(record, outcome)?);
             }
@@ -42,15 +50,22 @@ impl RedisStore {
         Ok(all)
     }
 
-    async fn add_all(&self, head: &mut Head, changes: &[Change<'_>]) -> Result<Vec<Outcome>, StoreError> {
+    /// What became of each, and how long the slowest answer took.
+    async fn add_all(
+        &self,
+        head: &mut Head,
+        changes: &[Change<'_>],
+    ) -> Result<(Vec<Outcome>, Duration), StoreError> {
         let chain = self.names.chain();
         let named = |change| Waiting { change, name: write_name(rand::random()), adds: true };
         let mut waiting: Vec<_> = changes.iter().map(named).enumerate().collect();
         let mut outcomes: Vec<_> = changes.iter().map(|_| None).collect();
-        let mut late = 0;
+        let (mut late, mut slowest) = (0, Duration::ZERO);
         while late < TRIES {
             let this = Try { chain: &chain, head, name: "", late, digest: None };
-            let replies: Vec<Reply> = self.link.run(&calls(&waiting, &this)).await?;
+            let (calls, asked) = (calls(&waiting, &this), Instant::now());
+            let replies: Vec<Reply> = self.link.run(&calls).await?;
+            slowest = slowest.max(asked.elapsed());
             let (before, count) = (head.clone(), waiting.len());
             let mut left = Vec::new();
             for ((place, waits), (word, list, text, now, end)) in waiting.into_iter().zip(replies) {
@@ -63,7 +78,7 @@ impl RedisStore {
                 }
             }
             if left.is_empty() {
-                return Ok(outcomes.into_iter().flatten().collect());
+                return Ok((outcomes.into_iter().flatten().collect(), slowest));
             }
             late = if left.len() == count { late + 1 } else { 0 };
             if late > 0 && before == *head {
@@ -127,6 +142,18 @@ impl RedisStore {
     }
 }
 
+/// How many go together next, after so many took so long: they are to be done well within the time that an
+/// answer may take.
+fn next_at_once(at_once: usize, took: Duration, timeout: Duration) -> usize {
+    if took > timeout / 4 {
+        (at_once / 2).max(1)
+    } else if took < timeout / 8 {
+        (at_once * 2).min(MOST_AT_ONCE)
+    } else {
+        at_once
+    }
+}
+
 /// A change that is not made yet.
 struct Waiting<'c> {
     change: &'c Change<'c>,
@@ -171,5 +198,23 @@ impl Earlier {
         }
         self.records.insert((instance(), record.hash), KeyRecord { revoked, ..record.clone() });
         learned
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_go_together_as_are_answered_well_within_the_time() {
+        let timeout = Duration::from_millis(250);
+        for (each, expected) in [(1, 25..=60), (10, 2..=6), (100, 1..=1), (0, MOST_AT_ONCE..=MOST_AT_ONCE)] {
+            let mut at_once = FIRST_AT_ONCE;
+            for _ in 0..20 {
+                let took = Duration::from_millis(each) * u32::try_from(at_once).expect("a number");
+                at_once = next_at_once(at_once, took, timeout);
+            }
+            assert!(expected.contains(&at_once), "{at_once} of {each} ms each");
+        }
     }
 }

@@ -94,6 +94,11 @@ impl Link {
         Self { target, timeout, patience, runtime, current, connecting, attempts, gate }
     }
 
+    /// How long an answer may take.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// When the connection was made that is in use, or was last: only since then is it certain which server
     /// answers.
     pub(super) fn since(&self) -> Moment {
