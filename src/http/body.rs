@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::{Request, Version};
+use tokio::time::Instant;
 
 use super::Line;
 use super::header;
@@ -91,6 +92,7 @@ pub struct Progress(Option<Rc<Seen>>);
 #[derive(Debug, Default)]
 struct Seen {
     received: Cell<u64>,
+    latest: Cell<Option<Instant>>,
     exceeded: Cell<bool>,
     whole: Cell<bool>,
     forged: Cell<u64>,
@@ -105,6 +107,12 @@ impl Progress {
     #[must_use]
     pub fn received(&self) -> u64 {
         self.0.as_ref().map_or(0, |seen| seen.received.get())
+    }
+
+    /// When content passed last; `None` where none has.
+    #[must_use]
+    pub fn latest(&self) -> Option<Instant> {
+        self.0.as_ref().and_then(|seen| seen.latest.get())
     }
 
     /// Identity fields in the trailer section, which were dropped.
@@ -268,7 +276,10 @@ impl HttpBody for RequestBody {
                 return Poll::Ready(Some(Err(BodyLimitExceeded.into())));
             };
             this.remaining = remaining;
-            this.progress.note(|seen| seen.received.set(seen.received.get() + length));
+            this.progress.note(|seen| {
+                seen.received.set(seen.received.get() + length);
+                seen.latest.set(Some(Instant::now()));
+            });
         }
         // Whoever sees that nothing more will come does not ask again.
         if this.is_end_stream() {
@@ -321,6 +332,7 @@ mod tests {
         let collected = body.collect().await.expect("own content").to_bytes();
         assert_eq!(&collected[..], b"{}");
         assert_eq!(progress.received(), 2);
+        assert!(progress.latest().is_some());
         assert!(!progress.exceeded() && progress.is_whole());
     }
 }

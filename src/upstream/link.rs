@@ -136,11 +136,10 @@ impl Link {
         head_timeout: Duration,
     ) -> impl Future<Output = Result<Response<Incoming>, Failure>> {
         let progress = request.body().progress();
-        let seen = progress.received();
         self.line = request.body_mut().take_line();
         self.asked.note();
         let response = self.sender.try_send_request(request);
-        Sending { response, link: self, progress, seen, since: Instant::now(), head_timeout }
+        Sending { response, link: self, progress, since: Instant::now(), head_timeout }
     }
 }
 
@@ -152,7 +151,6 @@ pin_project! {
         response: F,
         link: &'l mut Link,
         progress: Progress,
-        seen: u64,
         since: Instant,
         head_timeout: Duration,
     }
@@ -179,16 +177,12 @@ where
             return Poll::Ready(judged(result));
         }
         while timer.as_mut().poll(cx).is_ready() {
-            let now = Instant::now();
-            if now >= *this.since + *this.head_timeout {
-                // An upload that still moves is not an instance that hangs.
-                if this.progress.received() == *this.seen {
-                    return Poll::Ready(Err(Failure::Sent(ForwardError::HeadTimeout)));
-                }
-                *this.seen = this.progress.received();
-                *this.since = now;
+            // An upload that still moves is not an instance that hangs.
+            let due = this.progress.latest().unwrap_or(*this.since) + *this.head_timeout;
+            if Instant::now() >= due {
+                return Poll::Ready(Err(Failure::Sent(ForwardError::HeadTimeout)));
             }
-            timer.as_mut().reset(*this.since + *this.head_timeout);
+            timer.as_mut().reset(due);
         }
         Poll::Pending
     }

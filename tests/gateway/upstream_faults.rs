@@ -82,6 +82,21 @@ async fn a_head_that_does_not_come_is_504() {
 }
 
 #[tokio::test]
+async fn the_time_for_a_head_runs_from_the_end_of_the_content_and_only_once() {
+    // Between once and twice the time that it has.
+    let upstream = Recorder::scripted(|mut call| async move {
+        call.request().await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        call.send(PLAIN_ANSWER).await;
+    })
+    .await;
+    let instance = Instance::at(upstream.address()).with("connection: { response_timeout: 2s }");
+    let gateway = Setup::of_instances(vec![instance]).start().await;
+    let answer = gateway.send(&Request::post("/api/auth/login", "{}")).await;
+    answer.assert_refused(SLOW.0, SLOW.1, SLOW.2);
+}
+
+#[tokio::test]
 async fn a_body_that_stops_coming_is_cut_and_does_not_look_whole() {
     let upstream = Recorder::scripted(|mut call| async move {
         call.request().await;
