@@ -2,6 +2,9 @@
 # packages, too.
 .DEFAULT_GOAL := help
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+INSTALL = $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends
+# Of these commands each is there, or these packages are installed.
+have = for each in $(1); do command -v $$each >/dev/null || { $(INSTALL) $(2) || exit 1; break; }; done
 
 .PHONY: help test lint bench compare pgo large soak faults model express parity fuzz release tools
 
@@ -22,7 +25,7 @@ bench: ## Time what the gateway adds to a request, piece by piece
 
 COMPARE ?=
 compare: ## Compare what a request costs with haproxy and nginx, side by side; COMPARE=--quick takes two minutes
-	@command -v haproxy >/dev/null && command -v nginx >/dev/null && command -v h2load >/dev/null && command -v strace >/dev/null && command -v openssl >/dev/null && command -v python3 >/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends haproxy nginx-light nghttp2-client strace openssl python3; }
+	@$(call have,haproxy nginx h2load strace openssl python3,haproxy nginx-light nghttp2-client strace openssl python3)
 	cargo build --release --locked
 	python3 benches/compare/compare.py $(COMPARE)
 
@@ -31,7 +34,7 @@ compare: ## Compare what a request costs with haproxy and nginx, side by side; C
 PGO := $(CURDIR)/target/pgo
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 pgo: ## Build the binary twice, the second time arranged by what it did in a run; some 15 minutes on two cores
-	@command -v nginx >/dev/null && command -v h2load >/dev/null && command -v openssl >/dev/null && command -v python3 >/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nginx-light nghttp2-client openssl python3; }
+	@$(call have,nginx h2load openssl python3,nginx-light nghttp2-client openssl python3)
 	@ls $$(rustc --print sysroot)/lib/rustlib/$(HOST)/bin/llvm-profdata >/dev/null 2>&1 || rustup component add llvm-tools
 	rm -rf $(PGO)/recorded
 	CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 RUSTFLAGS="-Cprofile-generate=$(PGO)/recorded" cargo build --release --locked --target $(HOST) --target-dir $(PGO)/recording
@@ -47,7 +50,7 @@ soak: tools ## Tell what connections, large bodies and streams cost; best with n
 	ulimit -n 20000 && cargo test --test gateway soak -- --include-ignored --nocapture --test-threads 1
 
 faults: tools ## Break network, Redis and gateways in every way, and look for keys that outlive their revocation
-	@ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || { $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends faketime; }
+	@ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || { $(INSTALL) faketime; }
 	cargo test --test faults -- --ignored --nocapture --test-threads 1
 
 model: ## Look at more orders of events in which gateways confirm revocations to each other
@@ -69,4 +72,4 @@ release: ## Build the binary as it is shipped
 	cargo build --release --locked
 
 tools:
-	@command -v redis-server >/dev/null && command -v curl >/dev/null && command -v git >/dev/null && command -v node >/dev/null && command -v npm >/dev/null && { command -v initdb || ls /usr/lib/postgresql/*/bin/initdb; } >/dev/null 2>&1 || { $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends redis-server curl git nodejs npm postgresql; }
+	@command -v redis-server >/dev/null && command -v curl >/dev/null && command -v git >/dev/null && command -v node >/dev/null && command -v npm >/dev/null && { command -v initdb || ls /usr/lib/postgresql/*/bin/initdb; } >/dev/null 2>&1 || { $(INSTALL) redis-server curl git nodejs npm postgresql; }

@@ -121,8 +121,8 @@ impl Gateway {
             let (max_body_bytes, floor) = (view.plan.max_body_bytes, view.plan.body_floor);
             let patience = floor.map(|floor| floor.patience);
             let visit = own_keys::Visit { wish, route, target, authority, max_body_bytes, patience };
-            // Boxed, as all that is rare: every request's future would be as large as the largest.
             let request = came.take().ok_or(Stop::BrokenOff)?;
+            // Boxed, as all that is rare: every request's future would be as large as the largest.
             return Box::pin(self.grant(&way, request, visit, (arrival, note))).await;
         }
         let switches = upgrade.is_some();

@@ -13,10 +13,17 @@ use hyper::header::HeaderMap;
 use tokio::io::AsyncWrite;
 
 /// What one connection is still to be told. Nearly always nothing, which is seen without a lock.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Foreword {
     waits: AtomicBool,
     heads: Mutex<BytesMut>,
+}
+
+/// What is said is the client's affair.
+impl std::fmt::Debug for Foreword {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Foreword").field("waits", &self.waits).finish_non_exhaustive()
+    }
 }
 
 impl Foreword {

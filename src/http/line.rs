@@ -302,4 +302,17 @@ mod tests {
         drop((next, again));
         assert!(!lines.are_held());
     }
+
+    #[test]
+    fn what_is_said_is_hidden_in_debug() {
+        let foreword = Arc::<Foreword>::default();
+        let lines = Rc::new(Lines::with(Arc::clone(&foreword)));
+        let value = hyper::header::HeaderValue::from_static("a=s3cret");
+        lines
+            .open()
+            .for_next()
+            .say(StatusCode::EARLY_HINTS, &HeaderMap::from_iter([(hyper::header::SET_COOKIE, value)]));
+        assert!(foreword.waits());
+        assert!(!format!("{lines:?} {foreword:?}").contains("s3cret"));
+    }
 }

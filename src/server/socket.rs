@@ -69,7 +69,6 @@ impl Transport for TlsStream<TcpStream> {
 #[derive(Debug)]
 pub(super) struct Socket<T>(Box<Wire<T>>);
 
-#[derive(Debug)]
 struct Wire<T> {
     io: T,
     traffic: Arc<Traffic>,
@@ -79,6 +78,13 @@ struct Wire<T> {
     /// What is said before an answer is being written.
     speaks: bool,
     permit: Permit,
+}
+
+/// The bytes that were read are the client's affair, credentials among them.
+impl<T: std::fmt::Debug> std::fmt::Debug for Wire<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Wire").field("io", &self.io).field("traffic", &self.traffic).finish_non_exhaustive()
+    }
 }
 
 /// Who looks at what comes in before it is read.

@@ -7,7 +7,6 @@ use crate::http::Line;
 use crate::http::header::remove_forbidden_in_interim;
 
 /// An interim response.
-#[derive(Debug, PartialEq, Eq)]
 struct Interim {
     status: StatusCode,
     fields: HeaderMap,

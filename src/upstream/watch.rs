@@ -26,12 +26,19 @@ pub(super) struct Watched {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Asked(Arc<Exchanged>);
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Exchanged {
     unanswered: AtomicBool,
     /// There are interim heads that were not taken yet.
     interim: AtomicBool,
     heads: Mutex<Vec<u8>>,
+}
+
+/// What is in the heads is the client's affair.
+impl std::fmt::Debug for Exchanged {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Exchanged").field("unanswered", &self.unanswered).finish_non_exhaustive()
+    }
 }
 
 /// What the next byte belongs to.
@@ -43,7 +50,7 @@ enum Place {
 }
 
 /// The interim heads of an answer and its final one, up to the next byte.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Heads {
     bytes: usize,
     interim: u8,
@@ -59,6 +66,13 @@ struct Heads {
     whole: usize,
     /// Bytes of all that go on.
     all_kept: usize,
+}
+
+/// What was kept of them is the client's affair.
+impl std::fmt::Debug for Heads {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Heads").field("bytes", &self.bytes).finish_non_exhaustive()
+    }
 }
 
 impl Asked {
@@ -331,5 +345,18 @@ mod tests {
         let mut heads = Heads::default();
         assert_eq!(heads.look(&vec![b'a'; MOST_HEAD_BYTES]), Ok(false));
         assert!(heads.look(b"a").is_err());
+    }
+
+    #[test]
+    fn what_is_kept_of_a_head_is_hidden_in_debug() {
+        let (mut heads, asked) = (Heads::default(), Asked::default());
+        let head = b"HTTP/1.1 103 Early Hints\r\nSet-Cookie: a=s3cret\r\n";
+        assert_eq!(heads.look(head), Ok(false));
+        assert!(!heads.kept.is_empty());
+        asked.tell(head);
+        for shown in [format!("{heads:?}"), format!("{asked:?}")] {
+            let bytes = format!("{:?}", b"s3cret");
+            assert!(!shown.contains("s3cret") && !shown.contains(bytes.trim_matches(['[', ']'])), "{shown}");
+        }
     }
 }

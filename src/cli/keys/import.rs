@@ -39,8 +39,9 @@ Examples:
   openbin-gateway keys import --config gateway.yaml --from csv:keys.csv --instance home
 
 The source is only read, and OpenBin may run meanwhile. An import can be repeated: what is known stays as it is, but
-for keys that were revoked at their source meanwhile, and a key that was revoked here stays revoked. An argument can be seen by everybody on this machine: give a URL that has
-a password in the environment. A CSV file has a head with key_hash and user_id, and further columns as it likes.";
+for keys that were revoked at their source meanwhile, and a key that was revoked here stays revoked. An argument can be
+seen by everybody on this machine: give a URL that has a password in the environment. A CSV file has a head with key_hash
+and user_id, and further columns as it likes.";
 
 /// As many keys as the admin API takes at once.
 const PORTION: usize = 1000;
