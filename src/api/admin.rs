@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::rest::ROOT;
 use super::token::AdminToken;
 use super::{Door, Health};
-use crate::http::{Abort, Body, Handler, Line, Peer, Refusal, reply};
+use crate::http::{Abort, Body, Handler, Line, Peer, Received, Refusal, reply};
 use crate::observe::Metrics;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
@@ -91,7 +91,7 @@ impl Handler for Admin {
 
     async fn handle(
         &self,
-        request: Request<Incoming>,
+        request: Request<Received>,
         peer: &Peer,
         _line: Line,
     ) -> Result<Response<Self::Body>, Abort> {

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::admin::refused;
 use super::rest::{Caller, Rest};
 use super::token::AdminToken;
-use crate::http::{Body, Peer, Refusal};
+use crate::http::{Body, Peer, Received, Refusal};
 
 /// The way to the admin API.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ impl Door {
         self.rest.store(Arc::new(rest));
     }
 
-    pub(super) async fn answer(&self, request: Request<Incoming>, peer: &Peer) -> Response<Body<Incoming>> {
+    pub(super) async fn answer(&self, request: Request<Received>, peer: &Peer) -> Response<Body<Incoming>> {
         let Some(token) = &self.token else { return refused(Refusal::AdminClosed) };
         let address = Some(peer.address.ip().to_canonical());
         let rest = self.rest.load_full();

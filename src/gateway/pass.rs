@@ -10,7 +10,6 @@ use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use http_body::Body as _;
-use hyper::body::Incoming;
 use hyper::header::{CONTENT_LENGTH, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Response, Uri, Version};
 
@@ -29,7 +28,7 @@ use super::stand_in::Acts;
 use super::{adopt, authority, credential, csrf, target, upgrade};
 use crate::auth::{self, Denied, Identity, look_again};
 use crate::http::header::X_REQUEST_ID;
-use crate::http::{Abort, Body, Handler, Line, Peer, Refusal, RequestBody};
+use crate::http::{Abort, Body, Handler, Line, Peer, Received, Refusal, RequestBody};
 use crate::keys::{AddressFamily, Attempt, Epoch, Token, UsageShard};
 use crate::observe::{Credential, Metrics, Outcome, Record, WorkerObserver};
 use crate::upstream::{Exchange, Upstream};
@@ -54,7 +53,7 @@ struct View {
 
 /// What is asked for.
 struct Asked<'r> {
-    request: &'r Request<Incoming>,
+    request: &'r Request<Received>,
     path: &'r str,
     route: &'r Route,
     /// Whether what follows may last, also where it needs no credential.
@@ -97,7 +96,7 @@ impl Gateway {
     async fn pass(
         &self,
         view: &View,
-        came: &mut Option<Request<Incoming>>,
+        came: &mut Option<Request<Received>>,
         peer: &Peer,
         arrival: &Arrival,
         note: &mut Note,
@@ -235,7 +234,7 @@ impl Gateway {
         next
     }
 
-    fn begin(&self, request: &Request<Incoming>, id: RequestId, arrival: &Arrival) -> Note {
+    fn begin(&self, request: &Request<Received>, id: RequestId, arrival: &Arrival) -> Note {
         let record = Record {
             started: arrival.started,
             request_id: id.0,
@@ -265,7 +264,7 @@ impl Handler for Gateway {
 
     async fn handle(
         &self,
-        request: Request<Incoming>,
+        request: Request<Received>,
         peer: &Peer,
         line: Line,
     ) -> Result<Response<Self::Body>, Abort> {
@@ -369,7 +368,7 @@ async fn adopt_key(way: &Way<'_>, text: &[u8]) -> Result<crate::keys::Adoption, 
 
 /// Refuses content that says itself that it is too long, and counts the rest as it comes.
 fn limited(
-    request: Request<Incoming>,
+    request: Request<Received>,
     plan: &Plan,
     line: &Line,
     note: &mut Note,
@@ -383,7 +382,7 @@ fn limited(
 }
 
 /// What HEAD is answered with: how long the content would be, and none of it (RFC 9110 §9.3.2). Over HTTP/2
-/// hyper sends what it is given, which clients take for an error of the stream.
+/// all is sent that is given, which clients take for an error of the stream.
 fn without_content(response: Answer) -> Answer {
     let (mut head, body) = response.into_parts();
     let body = match body {

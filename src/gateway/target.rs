@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use http_body::Body as _;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use hyper::header::{CONTENT_LENGTH, HeaderValue};
 use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, Uri, Version};
@@ -12,7 +11,7 @@ use tokio::time::timeout;
 
 use super::denial::Stop;
 use super::origin::Scheme;
-use crate::http::Refusal;
+use crate::http::{Received, Refusal};
 
 /// Takes the target in origin form, or `*` of `OPTIONS`.
 ///
@@ -81,7 +80,7 @@ pub(super) fn carriable<B>(request: &Request<B>) -> Result<(), Refusal> {
 /// Waits for the end of a stream that says that it has no content, since content would be noticed too late:
 /// the request would have been forwarded already (RFC 9113 §8.1.1).
 pub(super) async fn empty_where_said(
-    request: &mut Request<Incoming>,
+    request: &mut Request<Received>,
     patience: Duration,
 ) -> Result<(), Stop> {
     let said = request.version() == Version::HTTP_2 && request.body().size_hint().exact() == Some(0);

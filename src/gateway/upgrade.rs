@@ -10,14 +10,10 @@ use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http_body::Body as _;
-use hyper::body::Incoming;
-use hyper::ext::Protocol;
 use hyper::header::{
     CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE,
 };
-use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode, Version};
-use hyper_util::rt::TokioIo;
 use prometheus::IntGauge;
 
 use super::denial::Stop;
@@ -25,7 +21,7 @@ use super::forward::{Answer, Way, blame, cleaned};
 use super::mirror;
 use super::recorded::Note;
 use crate::auth::Identity;
-use crate::http::{Body, Line, Refusal, RequestBody};
+use crate::http::{Body, Line, OnSwitch, Received, Refusal, RequestBody};
 use crate::observe::Metrics;
 use crate::upstream::{Passed, Switched, Tunnel};
 
@@ -36,7 +32,7 @@ const WEBSOCKET_GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// What a client wants to switch to.
 pub(super) struct Upgrade {
     protocol: HeaderValue,
-    on: OnUpgrade,
+    on: OnSwitch,
     by: By,
 }
 
@@ -53,11 +49,10 @@ enum By {
 ///
 /// # Errors
 /// Where the request has content as well, or there is nothing else that could be answered.
-pub(super) fn asked(request: &mut Request<Incoming>, allowed: &[String]) -> Result<Option<Upgrade>, Refusal> {
+pub(super) fn asked(request: &mut Request<Received>, allowed: &[String]) -> Result<Option<Upgrade>, Refusal> {
     let is_allowed = |token: &&[u8]| allowed.iter().any(|name| token.eq_ignore_ascii_case(name.as_bytes()));
     let (found, by) = if request.method() == Method::CONNECT {
-        let protocol = request.extensions().get::<Protocol>().ok_or(Refusal::MethodNotAllowed)?;
-        let protocol = Some(protocol.as_ref()).filter(is_allowed).ok_or(Refusal::MethodNotAllowed)?;
+        let protocol = offered(request.body()).filter(is_allowed).ok_or(Refusal::MethodNotAllowed)?;
         (Some(protocol.to_ascii_lowercase()), By::Http2)
     } else {
         let headers = request.headers();
@@ -75,7 +70,15 @@ pub(super) fn asked(request: &mut Request<Incoming>, allowed: &[String]) -> Resu
         By::Http1 => {}
         By::Http2 => *request.method_mut() = Method::GET,
     }
-    Ok(Some(Upgrade { protocol, on: hyper::upgrade::on(request), by }))
+    Ok(Some(Upgrade { protocol, on: OnSwitch::of(request), by }))
+}
+
+/// The protocol that an extended `CONNECT` names.
+fn offered(content: &Received) -> Option<&[u8]> {
+    match content {
+        Received::Offer(Some(offer)) => offer.protocol().map(str::as_bytes),
+        Received::Offer(None) | Received::Http1(_) | Received::Http2(_) => None,
+    }
 }
 
 fn tokens<'h>(headers: &'h HeaderMap, name: &'h hyper::header::HeaderName) -> impl Iterator<Item = &'h [u8]> {
@@ -214,10 +217,10 @@ struct Joint {
 
 impl Joint {
     /// Until both have said their last, or one breaks off.
-    async fn hold(self, client: OnUpgrade, tunnel: Tunnel, mut note: Note) {
+    async fn hold(self, client: OnSwitch, tunnel: Tunnel, mut note: Note) {
         // The client has left before it was answered.
-        let Ok(client) = client.await else { return };
-        match tunnel.join(TokioIo::new(client), &self.line, &self.passed).await {
+        let Some(client) = client.end().await else { return };
+        match tunnel.join(client, &self.line, &self.passed).await {
             Ok(()) => note.edit(|record| record.complete = true),
             Err(error) => {
                 tracing::debug!(%error, "a switched connection broke off");

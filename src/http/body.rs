@@ -8,13 +8,12 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
-use hyper::{Request, Version};
+use hyper::Request;
 use tokio::time::Instant;
 
-use super::Line;
 use super::header;
 use super::pace::{Floor, Pace};
+use super::{Line, ReceiveError, Received};
 
 /// A response body: made here, or streamed from somewhere else.
 #[derive(Debug)]
@@ -78,9 +77,7 @@ pub struct RequestBody {
 #[derive(Debug)]
 enum Content {
     /// With the line on which its client can be told something before the answer, if it can, and nobody has it yet.
-    Streamed(Incoming, Option<Line>),
-    /// A stream of HTTP/2, which says for itself whether it came to its end.
-    Multiplexed(Incoming, Line),
+    Streamed(Received, Option<Line>),
     Own(Bytes, Option<Line>),
 }
 
@@ -151,17 +148,14 @@ pub enum RequestBodyError {
     TooSlow,
     /// The client stopped sending, or sent what is not HTTP.
     #[error("the client's request body could not be read")]
-    Client(#[source] hyper::Error),
-    /// The client gave its request up before its end, and said that this is no error.
-    #[error("the client gave up its request")]
-    GivenUp,
+    Client(#[source] ReceiveError),
 }
 
 impl RequestBodyError {
     /// Whether the client is still there, but what it sends cannot be read.
     #[must_use]
     pub fn is_malformed(&self) -> bool {
-        let Self::Client(error) = self else { return false };
+        let Self::Client(ReceiveError::Http1(error)) = self else { return false };
         let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
         cause.is_some_and(|cause| {
             matches!(cause.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput)
@@ -179,18 +173,14 @@ impl RequestBody {
     /// more slowly than that.
     #[must_use]
     pub fn limited(
-        request: Request<Incoming>,
+        request: Request<Received>,
         max_bytes: u64,
         floor: Option<Floor>,
         line: &Line,
     ) -> Request<Self> {
-        let is_stream = request.version() == Version::HTTP_2;
         request.map(|body| {
             let progress = if body.is_end_stream() { Progress::default() } else { Progress::of_content() };
-            let content = match is_stream && !body.is_end_stream() {
-                true => Content::Multiplexed(body, line.clone()),
-                false => Content::Streamed(body, line.if_speaking()),
-            };
+            let content = Content::Streamed(body, line.if_speaking());
             Self { content, remaining: max_bytes, pace: floor.map(Pace::new), progress }
         })
     }
@@ -214,16 +204,11 @@ impl RequestBody {
     pub fn take_line(&mut self) -> Option<Line> {
         match &mut self.content {
             Content::Streamed(_, line) | Content::Own(_, line) => line.take(),
-            // HTTP/2, on which hyper has no way to say it.
-            Content::Multiplexed(..) => None,
         }
     }
 
     fn note_whole(&self) {
         self.progress.note(|seen| seen.whole.set(true));
-        if let Content::Multiplexed(_, line) = &self.content {
-            line.note_upload(false);
-        }
     }
 
     fn without_forbidden_trailers(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
@@ -256,14 +241,7 @@ impl HttpBody for RequestBody {
         let frame = match &mut this.content {
             Content::Own(bytes, _) if bytes.is_empty() => None,
             Content::Own(bytes, _) => Some(Frame::data(std::mem::take(bytes))),
-            Content::Streamed(incoming, _) => ready!(received(incoming, pace, cx))?,
-            Content::Multiplexed(incoming, _) => match ready!(received(incoming, pace, cx))? {
-                // hyper takes a reset with NO_ERROR for an end, but it is none (RFC 9113 §8.1).
-                None if !incoming.is_end_stream() => {
-                    return Poll::Ready(Some(Err(RequestBodyError::GivenUp)));
-                }
-                frame => frame,
-            },
+            Content::Streamed(content, _) => ready!(received(content, pace, cx))?,
         };
         let Some(frame) = frame else {
             this.note_whole();
@@ -290,14 +268,14 @@ impl HttpBody for RequestBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.content {
-            Content::Streamed(incoming, _) | Content::Multiplexed(incoming, _) => incoming.is_end_stream(),
+            Content::Streamed(content, _) => content.is_end_stream(),
             Content::Own(bytes, _) => bytes.is_empty(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.content {
-            Content::Streamed(incoming, _) | Content::Multiplexed(incoming, _) => incoming.size_hint(),
+            Content::Streamed(content, _) => content.size_hint(),
             Content::Own(bytes, _) => SizeHint::with_exact(bytes.len() as u64),
         }
     }
@@ -305,11 +283,11 @@ impl HttpBody for RequestBody {
 
 /// What comes next from a client, if it comes in time.
 fn received(
-    incoming: &mut Incoming,
+    content: &mut Received,
     pace: &mut Option<Pace>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<Option<Frame<Bytes>>, RequestBodyError>> {
-    let Poll::Ready(frame) = Pin::new(incoming).poll_frame(cx) else {
+    let Poll::Ready(frame) = Pin::new(content).poll_frame(cx) else {
         let over = pace.as_mut().is_some_and(|pace| pace.is_over(cx));
         return if over { Poll::Ready(Err(RequestBodyError::TooSlow)) } else { Poll::Pending };
     };

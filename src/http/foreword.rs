@@ -12,6 +12,27 @@ use hyper::StatusCode;
 use hyper::header::HeaderMap;
 use tokio::io::AsyncWrite;
 
+/// An interim response (RFC 9110 §15.2).
+#[derive(Clone)]
+pub struct Interim {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its fields.
+    pub fields: HeaderMap,
+}
+
+/// What it says is the client's affair.
+impl std::fmt::Debug for Interim {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Interim").field("status", &self.status).finish_non_exhaustive()
+    }
+}
+
+/// Whether no answer has this status.
+pub(super) fn is_interim(status: StatusCode) -> bool {
+    status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
+}
+
 /// What one connection is still to be told. Nearly always nothing, which is seen without a lock.
 #[derive(Default)]
 pub struct Foreword {
@@ -29,7 +50,7 @@ impl std::fmt::Debug for Foreword {
 impl Foreword {
     /// Adds an interim response to what is said; what would be an answer is not said.
     pub(super) fn say(&self, status: StatusCode, fields: &HeaderMap) {
-        if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
+        if !is_interim(status) {
             return;
         }
         let mut heads = self.lock();

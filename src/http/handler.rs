@@ -3,10 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
-use hyper::body::Incoming;
 use hyper::{Request, Response, Version};
 
-use super::{Line, Refusal};
+use super::{Line, Received, Refusal};
 
 /// What answers the requests of one worker. Made on the worker's own thread, so it need not be `Send`.
 pub trait Handler: 'static {
@@ -17,7 +16,7 @@ pub trait Handler: 'static {
     /// without an answer. So does cutting the line, at any time until the response's body is dropped.
     fn handle(
         &self,
-        request: Request<Incoming>,
+        request: Request<Received>,
         peer: &Peer,
         line: Line,
     ) -> impl Future<Output = Result<Response<Self::Body>, Abort>>;

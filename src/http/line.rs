@@ -16,14 +16,25 @@ use std::task::{Context, Poll, Waker};
 use hyper::StatusCode;
 use hyper::header::HeaderMap;
 
-use super::Foreword;
+use super::foreword::{Foreword, Interim, is_interim};
 
 /// The lines of one connection. Places are used again, so that a busy connection allocates none.
 #[derive(Debug, Default)]
 pub struct Lines {
     places: RefCell<Places>,
-    /// What is said before an answer; `None` where nothing can be.
-    foreword: Option<Arc<Foreword>>,
+    words: Words,
+}
+
+/// Where what is said before an answer goes.
+#[derive(Debug, Default)]
+enum Words {
+    /// Nowhere.
+    #[default]
+    Unsaid,
+    /// To the socket, which has one answer after the other.
+    InTurn(Arc<Foreword>),
+    /// To each exchange's own driver.
+    Apart,
 }
 
 #[derive(Debug, Default)]
@@ -51,27 +62,36 @@ struct Place {
     driver: Option<Waker>,
     /// Which exchange has its answer yet to come.
     turn: Option<NonZero<u32>>,
+    /// What was said, and not taken yet.
+    said: Vec<Interim>,
 }
 
 impl Lines {
-    /// Lines on which something can be said before an answer.
+    /// Lines of exchanges that are answered one after the other, for which something can be said in between.
     #[must_use]
-    pub fn with(foreword: Arc<Foreword>) -> Self {
-        Self { places: RefCell::default(), foreword: Some(foreword) }
+    pub fn in_turn(foreword: Arc<Foreword>) -> Self {
+        Self { places: RefCell::default(), words: Words::InTurn(foreword) }
+    }
+
+    /// Lines of exchanges that are answered apart from each other, to whose drivers something can be said.
+    #[must_use]
+    pub fn apart() -> Self {
+        Self { places: RefCell::default(), words: Words::Apart }
     }
 
     /// A line that is not cut.
     #[must_use]
     pub fn open(self: &Rc<Self>) -> Line {
+        let turn = matches!(self.words, Words::Apart).then_some(NonZero::<u32>::MIN);
         let mut places = self.places.borrow_mut();
         let next = u32::try_from(places.all.len()).unwrap_or(u32::MAX);
         let index = places.free.pop().unwrap_or(next);
-        let place = Place { holders: 1, ..Place::default() };
+        let place = Place { holders: 1, turn, ..Place::default() };
         match places.at(index) {
             Some(free) => *free = place,
             None => places.all.push(place),
         }
-        Line { lines: Rc::clone(self), index, turn: None }
+        Line { lines: Rc::clone(self), index, turn }
     }
 
     /// Whether anyone holds one.
@@ -109,26 +129,43 @@ impl Line {
 
     /// Tells the client something before the answer, if it can be told, and the answer is still to come.
     pub fn say(&self, status: StatusCode, fields: &HeaderMap) {
-        let Some((turn, foreword)) = self.turn.zip(self.lines.foreword.as_ref()) else { return };
+        let Some(turn) = self.turn else { return };
         self.with(|place| {
             // Whoever holds a line may do so for longer than its exchange lasts.
-            if place.turn == Some(turn) {
-                foreword.say(status, fields);
-                wake(place);
+            if place.turn != Some(turn) {
+                return;
             }
+            match &self.lines.words {
+                Words::Unsaid => return,
+                Words::InTurn(foreword) => foreword.say(status, fields),
+                Words::Apart if is_interim(status) => {
+                    place.said.push(Interim { status, fields: fields.clone() });
+                }
+                Words::Apart => return,
+            }
+            wake(place);
         });
     }
 
-    /// The answer is there: nothing more is said before it. Whether what was said has left yet.
+    /// What was said since this was last asked; for the driver of an exchange that is answered apart from others.
+    pub fn take_said(&self) -> Vec<Interim> {
+        self.with(|place| std::mem::take(&mut place.said)).unwrap_or_default()
+    }
+
+    /// The answer is there: nothing more is said before it. Whether all that was said has left the line.
     pub fn falls_silent(&self) -> bool {
-        let Some((turn, foreword)) = self.turn.zip(self.lines.foreword.as_ref()) else { return true };
+        let Some(turn) = self.turn else { return true };
         self.with(|place| place.turn = turn.checked_add(1));
-        !foreword.waits()
+        match &self.lines.words {
+            Words::InTurn(foreword) => !foreword.waits(),
+            // Its driver takes it before the answer.
+            Words::Apart | Words::Unsaid => true,
+        }
     }
 
     /// Until what was said has left; only for the connection's own task, which the socket wakes then.
     pub async fn told(&self) {
-        let waits = || self.lines.foreword.as_ref().is_some_and(|foreword| foreword.waits());
+        let waits = || matches!(&self.lines.words, Words::InTurn(foreword) if foreword.waits());
         poll_fn(|_| if waits() { Poll::Pending } else { Poll::Ready(()) }).await;
     }
 
@@ -257,7 +294,7 @@ mod tests {
     fn something_is_said_only_by_the_exchange_whose_answer_comes_next() {
         let (foreword, count) = (Arc::<Foreword>::default(), Arc::new(Count::default()));
         let waker = Waker::from(Arc::clone(&count));
-        let line = Rc::new(Lines::with(Arc::clone(&foreword))).open();
+        let line = Rc::new(Lines::in_turn(Arc::clone(&foreword))).open();
         assert!(!line.is_cut(&Context::from_waker(&waker)));
         let say = |line: &Line| line.say(StatusCode::EARLY_HINTS, &HeaderMap::new());
         say(&line);
@@ -285,6 +322,31 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_of_one_exchange_is_there_for_its_own_driver_and_for_no_later_one() {
+        let count = Arc::new(Count::default());
+        let waker = Waker::from(Arc::clone(&count));
+        let lines = Rc::new(Lines::apart());
+        let (one, other) = (lines.open(), lines.open());
+        assert!(!one.is_cut(&Context::from_waker(&waker)));
+        let said = |line: &Line| line.take_said().iter().map(|one| one.status.as_u16()).collect::<Vec<_>>();
+        for status in [StatusCode::PROCESSING, StatusCode::OK, StatusCode::SWITCHING_PROTOCOLS] {
+            one.clone().say(status, &HeaderMap::new());
+        }
+        one.say(StatusCode::EARLY_HINTS, &HeaderMap::new());
+        assert_eq!(count.0.load(Ordering::Relaxed), 2, "its driver is woken");
+        assert!(said(&other).is_empty(), "it is another's");
+        assert_eq!(said(&one), [102, 103]);
+        assert!(said(&one).is_empty(), "once");
+        other.say(StatusCode::EARLY_HINTS, &HeaderMap::new());
+        drop(other);
+        let next = lines.open();
+        assert!(said(&next).is_empty(), "it was said of the one before");
+        assert!(next.falls_silent());
+        next.say(StatusCode::EARLY_HINTS, &HeaderMap::new());
+        assert!(said(&next).is_empty(), "it is answered");
+    }
+
+    #[test]
     fn a_place_is_used_again_once_nobody_holds_it_and_never_before() {
         let lines = Rc::<Lines>::default();
         let context = Context::from_waker(Waker::noop());
@@ -306,7 +368,7 @@ mod tests {
     #[test]
     fn what_is_said_is_hidden_in_debug() {
         let foreword = Arc::<Foreword>::default();
-        let lines = Rc::new(Lines::with(Arc::clone(&foreword)));
+        let lines = Rc::new(Lines::in_turn(Arc::clone(&foreword)));
         let value = hyper::header::HeaderValue::from_static("a=s3cret");
         lines
             .open()

@@ -33,13 +33,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use http_body::Body;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Bytes;
 use hyper::header::{CACHE_CONTROL, HeaderMap, HeaderValue, SET_COOKIE};
 use hyper::http::request;
 use hyper::{Method, Request, Response, Version};
 use serde_json::{Map, Value};
 
-use crate::http::{Abort, Handler, Line, Peer, Refusal};
+use crate::http::{Abort, Handler, Line, Peer, Received, Refusal};
 use answer::{Answer, Dress, Fault, bytes, preflight};
 use body::Tally;
 use cookie::Jar;
@@ -96,7 +96,7 @@ impl Handler for Sample {
 
     async fn handle(
         &self,
-        request: Request<Incoming>,
+        request: Request<Received>,
         _peer: &Peer,
         _line: Line,
     ) -> Result<Response<SampleBody>, Abort> {

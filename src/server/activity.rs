@@ -11,12 +11,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 use hyper::{Request, Response, StatusCode, Version};
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
-use crate::http::{Abort, Handler, Line, Lines, Peer, Refusal};
+use crate::http::{Abort, Handler, Line, Lines, Peer, Received, Refusal};
 
 use super::traffic::Traffic;
 use super::unreadable::Unreadable;
@@ -105,6 +105,11 @@ impl Activity {
     pub(super) fn unreadable(&self) -> Option<Unreadable> {
         let why = self.traffic.unreadable()?;
         (self.exchanges.get() == 0 && !self.traffic.is_unsent()).then_some(why)
+    }
+
+    /// How often anything was read; it only matters whether that has changed.
+    pub(super) fn reads(&self) -> u32 {
+        self.traffic.reads()
     }
 
     /// Nothing more is sent.
@@ -212,12 +217,9 @@ pub(super) struct Exchange<H> {
 }
 
 impl<H> Exchange<H> {
-    pub(super) fn begin(shared: &Rc<Shared<H>>, request: &Request<Incoming>, line: Line) -> Self {
+    pub(super) fn begin(shared: &Rc<Shared<H>>, request: &Request<Received>, line: Line) -> Self {
         let framing = if request.body().is_end_stream() { Framing::Bodyless } else { Framing::Content };
         shared.activity.begin(request.version(), framing);
-        if framing == Framing::Content {
-            line.note_upload(true);
-        }
         Self { shared: Rc::clone(shared), line }
     }
 }
@@ -225,18 +227,18 @@ impl<H> Exchange<H> {
 impl<H: Handler> Exchange<H> {
     /// Has the handler answer; the exchange lasts until the response body is dropped.
     ///
-    /// Boxed, since hyper hands it on: to the connection's own place (HTTP/1.1), which is not at hand, or to its executor
-    /// and a task (HTTP/2). Each would copy all of it, though at first there is little in it.
+    /// Boxed, since it is handed on: to hyper's own place for it (HTTP/1.1), which is not at hand, or to a task (HTTP/2).
+    /// Each would copy all of it, though at first there is little in it.
     pub(super) fn answer(
         self,
-        request: Request<Incoming>,
-    ) -> Pin<Box<impl Future<Output = Result<Response<Tracked<H>>, Abort>>>> {
+        request: Request<Received>,
+    ) -> Pin<Box<impl Future<Output = Result<Response<Tracked<H>>, Abort>> + use<H>>> {
         Box::pin(self.answered(request))
     }
 
-    async fn answered(self, request: Request<Incoming>) -> Result<Response<Tracked<H>>, Abort> {
+    async fn answered(self, request: Request<Received>) -> Result<Response<Tracked<H>>, Abort> {
         let Shared { handler, max_headers, peer, .. } = &*self.shared;
-        // hyper counts those of HTTP/1.1 itself, and of HTTP/2 only their bytes.
+        // hyper counts those of HTTP/1.1 itself; h2 counts only their bytes.
         let response = if request.headers().len() > *max_headers {
             handler.refuse(Refusal::HeadTooLarge, request.version(), peer)
         } else {

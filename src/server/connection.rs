@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use hyper::server::conn::{http1 as hyper1, http2 as hyper2};
+use hyper::server::conn::http1 as hyper1;
 use tokio::net::TcpStream;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
@@ -22,7 +22,6 @@ use super::drain::Seat;
 use super::ended::Ended;
 use super::gate::Permit;
 use super::guard::Guard;
-use super::http2::LocalExecutor;
 use super::socket::Socket;
 use super::{Addresses, Timeouts, http1, http2, proxy, tls};
 
@@ -38,8 +37,7 @@ pub(super) struct Door<H> {
     pub(super) max_header_bytes: usize,
     pub(super) max_headers: usize,
     pub(super) http1: hyper1::Builder,
-    pub(super) http2: hyper2::Builder<LocalExecutor>,
-    pub(super) executor: LocalExecutor,
+    pub(super) http2: http2::Builder,
 }
 
 impl<H> Door<H> {

@@ -15,9 +15,9 @@ use crate::http::Line;
 
 /// Why a connection is no longer driven.
 #[derive(Debug)]
-pub(super) enum End {
+pub(super) enum End<E> {
     /// It ended by itself.
-    Closed(hyper::Result<()>),
+    Closed(Result<(), E>),
     /// It had no request for a while: it is between two of them, nothing is half read or half written.
     Doze,
     /// It had no request for too long.
@@ -54,9 +54,9 @@ impl Watch<'_> {
 
 /// Polls the connection; its one timer is armed anew only when it fires, or when a deadline comes
 /// nearer, which for whole requests it never does.
-pub(super) async fn drive<C>(connection: &mut C, seat: &mut Seat, watch: Watch<'_>) -> End
+pub(super) async fn drive<C, E>(connection: &mut C, seat: &mut Seat, watch: Watch<'_>) -> End<E>
 where
-    C: Future<Output = hyper::Result<()>> + Unpin,
+    C: Future<Output = Result<(), E>> + Unpin,
 {
     let Watch { activity, patience, until, .. } = watch;
     let by_then = |at: Instant| until.map_or(at, |until| at.min(until));
@@ -102,9 +102,9 @@ where
 }
 
 /// Polls a connection that is to end by itself; says how it did.
-pub(super) async fn drive_to_its_end<C>(connection: &mut C, activity: &Activity, line: &Line) -> End
+pub(super) async fn drive_to_its_end<C, E>(connection: &mut C, activity: &Activity, line: &Line) -> End<E>
 where
-    C: Future<Output = hyper::Result<()>> + Unpin,
+    C: Future<Output = Result<(), E>> + Unpin,
 {
     poll_fn(|cx| {
         if line.is_cut(cx) {

@@ -17,7 +17,7 @@ use hyper::{Request, body::Incoming};
 use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::http::{Handler, Line, Lines, Peer};
+use crate::http::{Handler, Line, Lines, Peer, Received};
 
 use super::activity::{Activity, Exchange, Patience, Shared};
 use super::connection::Door;
@@ -73,7 +73,8 @@ async fn answer_requests<H: Handler, T: Transport>(
     let service = {
         let (shared, line) = (Rc::clone(shared), line.clone());
         service_fn(move |request: Request<Incoming>| {
-            Exchange::begin(&shared, &request, next(&line, &request)).answer(request)
+            let request = request.map(Received::Http1);
+            Exchange::begin(&shared, &request, next(&line, request.version())).answer(request)
         })
     };
     let Timeouts { idle, write, header, .. } = door.timeouts;
@@ -125,12 +126,12 @@ async fn answer_requests<H: Handler, T: Transport>(
 
 /// One for all of a connection's requests: they come one after the other, and what is cut ends the connection.
 pub(super) fn line<T: Transport>(socket: &Socket<T>) -> Line {
-    Rc::new(Lines::with(Arc::clone(socket.traffic().foreword()))).open()
+    Rc::new(Lines::in_turn(Arc::clone(socket.traffic().foreword()))).open()
 }
 
 /// The line of the next request; HTTP/1.0 has no interim responses (RFC 9110 §15.2).
-pub(super) fn next(line: &Line, request: &Request<Incoming>) -> Line {
-    if request.version() == Version::HTTP_11 { line.for_next() } else { line.clone() }
+pub(super) fn next(line: &Line, version: Version) -> Line {
+    if version == Version::HTTP_11 { line.for_next() } else { line.clone() }
 }
 
 /// Waits for the next request with nothing but the socket; `None` when the connection ended instead.

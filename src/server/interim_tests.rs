@@ -23,7 +23,7 @@ use super::fuzz::{permit, settings};
 use super::guard::Guard;
 use super::http1;
 use super::socket::{Socket, Transport};
-use crate::http::{Abort, Handler, Line, Lines, Peer, Refusal};
+use crate::http::{Abort, Handler, Line, Lines, Peer, Received, Refusal};
 
 const FOR: HeaderName = HeaderName::from_static("x-for");
 
@@ -37,7 +37,7 @@ impl Handler for Hinting {
 
     async fn handle(
         &self,
-        request: Request<Incoming>,
+        request: Request<Received>,
         _: &Peer,
         line: Line,
     ) -> Result<Response<Full<Bytes>>, Abort> {
@@ -160,7 +160,8 @@ fn told(asked: &str, width: usize, rests: usize) -> String {
         Shared::new((&Rc::new(Hinting { rests }), 100), peer, socket.traffic(), &Rc::<Lines>::default());
     let line = http1::line(&socket);
     let service = service_fn(move |request| {
-        Exchange::begin(&shared, &request, http1::next(&line, &request)).answer(request)
+        let request = request.map(Received::Http1);
+        Exchange::begin(&shared, &request, http1::next(&line, request.version())).answer(request)
     });
     let mut connection = pin!(http1::builder(&settings()).serve_connection(TokioIo::new(socket), service));
     let woken = Arc::new(Woken(AtomicBool::new(true)));

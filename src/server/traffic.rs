@@ -10,6 +10,8 @@ use crate::http::Foreword;
 #[derive(Debug, Default)]
 pub(super) struct Traffic {
     received: AtomicBool,
+    /// How often anything was read.
+    reads: AtomicU32,
     ended: AtomicBool,
     unsent: AtomicBool,
     switched: AtomicBool,
@@ -36,6 +38,13 @@ impl Traffic {
     pub(super) fn read(&self, length: usize) {
         let seen = if length == 0 { &self.ended } else { &self.received };
         seen.store(true, Ordering::Relaxed);
+        // Only the socket writes it.
+        self.reads.store(self.reads().wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// How often anything was read; it only matters whether that has changed.
+    pub(super) fn reads(&self) -> u32 {
+        self.reads.load(Ordering::Relaxed)
     }
 
     /// Whether anything was read since the last request ended.

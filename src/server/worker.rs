@@ -21,7 +21,6 @@ use super::connection::{self, Door};
 use super::drain::{Drained, Occupancy, Roster};
 use super::ended::Ended;
 use super::gate::{Gate, Permit};
-use super::http2::LocalExecutor;
 use super::{Addresses, Settings, http1, http2};
 
 /// What the workers are told to do. When nobody is left to tell them, they stop at once.
@@ -128,7 +127,6 @@ impl<'a, H: Handler> Site<'a, H> {
     fn open_one(&self, entrance: Entrance) -> io::Result<JoinHandle<()>> {
         let Entrance { socket, address, tls, proxies, gauge } = entrance;
         let listener = TcpListener::from_std(socket)?;
-        let executor = LocalExecutor::new(self.settings.timeouts.write);
         let door = Rc::new(Door {
             handler: Rc::clone(&self.handler),
             local: address,
@@ -140,8 +138,7 @@ impl<'a, H: Handler> Site<'a, H> {
             max_header_bytes: self.settings.max_header_bytes,
             max_headers: self.settings.max_headers,
             http1: http1::builder(self.settings),
-            http2: http2::builder(self.settings, executor.clone()),
-            executor,
+            http2: http2::builder(self.settings),
         });
         let (gate, occupancy) = (Arc::clone(&self.gate), Arc::clone(&self.occupancy));
         let (roster, full) = (Rc::clone(&self.roster), Rc::clone(&self.full));

@@ -54,7 +54,7 @@ impl ForwardError {
                 Some(cause @ RequestBodyError::Client(_)) if cause.is_malformed() => {
                     return Self::Malformed(error);
                 }
-                Some(RequestBodyError::Client(_) | RequestBodyError::GivenUp) => return Self::Client(error),
+                Some(RequestBodyError::Client(_)) => return Self::Client(error),
                 None => source = cause.source(),
             }
         }

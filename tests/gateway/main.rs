@@ -18,6 +18,7 @@ mod hosts;
 mod idle;
 mod imports;
 mod interim;
+mod interim_streams;
 mod journey;
 mod kept;
 mod last_use;

@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::{Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use openbin_gateway::http::{Abort, Handler, Line, Peer, Refusal};
+use openbin_gateway::http::{Abort, Handler, Line, Peer, Received, Refusal};
 use openbin_gateway::observe::Metrics;
 use openbin_gateway::server::{
     Addresses, Certificates, ListenerSettings, Running, ServerError, Settings, Timeouts, start,
@@ -45,7 +45,7 @@ impl Handler for Probe {
 
     async fn handle(
         &self,
-        request: Request<Incoming>,
+        request: Request<Received>,
         peer: &Peer,
         _line: Line,
     ) -> Result<Response<Self::Body>, Abort> {

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body::Body as _;
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
 use hyper::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
     IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
@@ -30,7 +29,7 @@ use crate::gateway::recorded::Note;
 use crate::gateway::route::Route;
 use crate::gateway::stamp::{Stamp, stamp};
 use crate::gateway::stand_in::Acts;
-use crate::http::{Refusal, RequestBody};
+use crate::http::{Received, Refusal, RequestBody};
 use crate::keys::Issuer;
 
 /// As much content is read of a request whose credential is not good: enough for every honest one.
@@ -94,7 +93,7 @@ impl Gateway {
     pub(super) async fn grant(
         &self,
         way: &Way<'_>,
-        mut request: Request<Incoming>,
+        mut request: Request<Received>,
         visit: Visit,
         (arrival, note): (&Arrival, &mut Note),
     ) -> Result<Answer, Stop> {
@@ -175,7 +174,7 @@ async fn in_time<T>(
 }
 
 /// Reads content to its end, and keeps one byte more of it than `most` where it is longer.
-async fn read(body: &mut Incoming, most: usize, max_bytes: u64, note: &mut Note) -> Result<Vec<u8>, Stop> {
+async fn read(body: &mut Received, most: usize, max_bytes: u64, note: &mut Note) -> Result<Vec<u8>, Stop> {
     if body.size_hint().lower() > max_bytes {
         return Err(Refusal::ContentTooLarge.into());
     }
