@@ -91,8 +91,8 @@ pub const STRICTER: &[Stricter] = &[
         noticed: Noticed::Bytes,
     },
     Stricter {
-        text: "Interim responses (103) are not passed on to clients of HTTP/2, nor more than 16 KiB of them before \
-               one answer.",
+        text: "No more than 16 KiB of interim responses (103) are passed on before one answer, and none to clients of \
+               HTTP/1.0.",
         noticed: Noticed::Answer,
     },
     Stricter {
