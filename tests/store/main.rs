@@ -244,3 +244,4 @@ mod only_embedded;
 mod only_redis;
 mod proxy;
 mod sentinels;
+mod turns;

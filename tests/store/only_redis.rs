@@ -315,29 +315,6 @@ async fn an_import_over_a_slow_line_is_done_although_a_portion_takes_longer_than
 }
 
 #[tokio::test]
-async fn a_gateway_far_away_is_not_kept_out_by_one_that_writes_all_the_time() {
-    let server = RedisServer::start();
-    let proxy = Proxy::to(&server, Duration::from_millis(10)).await;
-    let (near, far) = (redis(&server.url(), TIMEOUT).await, redis(&proxy.url(), TIMEOUT).await);
-    let written = AtomicU64::new(0);
-    let busy = async {
-        loop {
-            near.record(&event(Action::AdminRefused)).await.expect("written");
-            written.fetch_add(1, Ordering::Relaxed);
-        }
-    };
-    let revoking = async {
-        let mut number = 0;
-        while number < 5 || written.load(Ordering::Relaxed) < 50 {
-            let id = number.to_string();
-            try_to_revoke(&*far, "home", &id, operator(1)).await.expect("its turn comes");
-            number += 1;
-        }
-    };
-    tokio::select! { () = busy => {}, () = revoking => {} }
-}
-
-#[tokio::test]
 async fn an_answer_to_an_earlier_question_is_not_taken_for_the_answer_to_this_one() {
     let server = RedisServer::start();
     let between = support::scripted::Scripted::before(server.port()).await;

@@ -9,7 +9,7 @@
 //! answers as it did before: nothing is changed or written down twice.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ::redis::{Pipeline, ToRedisArgs, pipe};
 use tokio::sync::MutexGuard;
@@ -29,8 +29,8 @@ macro_rules! change {
 pub(super) use change;
 
 const RECORD: &str = change!("record.lua");
-/// How often a link is made anew, at most.
-pub(super) const TRIES: u32 = 100;
+/// For how long a link is made anew, at most: many times as long as all others together may keep their turns.
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// For that long someone else's turn is waited for before asking again.
 pub(super) const PAUSE: Duration = Duration::from_millis(5);
 
@@ -167,7 +167,8 @@ impl RedisStore {
 
     async fn add(&self, head: &mut Head, change: &Change<'_>) -> Result<Outcome, StoreError> {
         let (chain, name) = (self.names.chain(), write_name(rand::random()));
-        for late in 0..TRIES {
+        let begun = Instant::now();
+        for late in 0.. {
             let mut call = pipe();
             change.call(&mut call, &Try { chain: &chain, head, name: &name, late, digest: None });
             let ((word, list, text, now, place),): (Reply,) = self.link.run(&call).await?;
@@ -175,11 +176,14 @@ impl RedisStore {
             if word != "stale" {
                 return Ok(Outcome { word, list, text, position: read_position(&place)? });
             }
+            if begun.elapsed() > LONGEST_WAIT {
+                break;
+            }
             if before == *head {
                 tokio::time::sleep(PAUSE).await;
             }
         }
-        Err(StoreError::Refused("others are adding to the audit chain all the time".to_owned()))
+        Err(kept_out())
     }
 
     /// Adds an entry that comes with no change.
@@ -208,6 +212,10 @@ impl RedisStore {
         let (held,): (Option<String>,) = self.link.run(&pipeline).await?;
         read_head(&held.unwrap_or_default())
     }
+}
+
+pub(super) fn kept_out() -> StoreError {
+    StoreError::Refused("others are adding to the audit chain all the time".to_owned())
 }
 
 /// A head as it is kept: number, space, hash; nothing where there is no entry yet.

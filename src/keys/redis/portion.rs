@@ -16,7 +16,7 @@ use super::super::query::PORTION;
 use super::super::store::{Admission, Learned, StoreError};
 use super::super::{KeyHash, KeyRecord, Revocation};
 use super::RedisStore;
-use super::chain::{Change, Outcome, PAUSE, Reply, TRIES, Try, read_head};
+use super::chain::{Change, LONGEST_WAIT, Outcome, PAUSE, Reply, Try, kept_out, read_head};
 use super::fields::{Fields, read_revocation};
 use super::news::{read_position, write_name};
 use super::records::{LEARN, learned};
@@ -60,8 +60,8 @@ impl RedisStore {
         let named = |change| Waiting { change, name: write_name(rand::random()), adds: true };
         let mut waiting: Vec<_> = changes.iter().map(named).enumerate().collect();
         let mut outcomes: Vec<_> = changes.iter().map(|_| None).collect();
-        let (mut late, mut slowest) = (0, Duration::ZERO);
-        while late < TRIES {
+        let (mut late, mut slowest, mut moved) = (0, Duration::ZERO, Instant::now());
+        while moved.elapsed() <= LONGEST_WAIT {
             let this = Try { chain: &chain, head, name: "", late, digest: None };
             let (calls, asked) = (calls(&waiting, &this), Instant::now());
             let replies: Vec<Reply> = self.link.run(&calls).await?;
@@ -80,14 +80,18 @@ impl RedisStore {
             if left.is_empty() {
                 return Ok((outcomes.into_iter().flatten().collect(), slowest));
             }
-            late = if left.len() == count { late + 1 } else { 0 };
+            if left.len() == count {
+                late += 1;
+            } else {
+                (late, moved) = (0, Instant::now());
+            }
             if late > 0 && before == *head {
                 tokio::time::sleep(PAUSE).await;
             }
             self.look_up(&mut left).await?;
             waiting = left;
         }
-        Err(StoreError::Refused("others are adding to the audit chain all the time".to_owned()))
+        Err(kept_out())
     }
 
     /// Looks which keys are known: those need no entry.

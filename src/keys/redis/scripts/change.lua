@@ -8,8 +8,12 @@ local head = redis.call('GET', KEYS[1]) or ''
 -- Whoever is further behind in the change log than this forgets everything instead.
 local PATIENCE, TURN, LOGGED = 3, 250, 10000
 
--- The end of the change log is told, too: it is not before what this call has appended to it.
+-- The end of the change log is told, too: it is not before what this call has appended to it. Who had the turn and
+-- needs it no more gives it back.
 local function answer(outcome, list, value)
+  if outcome ~= 'stale' and redis.call('GET', KEYS[3]) == call then
+    redis.call('DEL', KEYS[3])
+  end
   local last = redis.call('XREVRANGE', KEYS[4], '+', '-', 'COUNT', 1)[1]
   local place = last and (last[1] .. ' ' .. last[2][2]) or '0-0 '
   return { outcome, list or {}, value or false, redis.call('GET', KEYS[1]) or '', place }
