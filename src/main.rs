@@ -5,5 +5,8 @@
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
+    // mimalloc asks for huge pages, and within minutes the system would fill up to whole ones again whatever resting
+    // connections have given back. Where it cannot be told so, all else works as well.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
     openbin_gateway::cli::run(std::env::args_os())
 }

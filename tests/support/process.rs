@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -86,11 +87,37 @@ impl Process {
         kibibytes(&status, "VmRSS:") * 1024
     }
 
-    /// What it has in memory, and how much of that it shares with nobody.
+    /// Whether the system may give it huge pages; `None` where there are none.
+    pub fn may_have_huge_pages(&self) -> Option<bool> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).expect("/proc");
+        status.lines().find_map(|line| line.strip_prefix("THP_enabled:")).map(|value| value.trim() == "1")
+    }
+
+    /// What it has in memory, and how much of that is no file's.
     pub fn memory(&self) -> Memory {
         let rollup = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid)).expect("/proc");
         let of = |name| kibibytes(&rollup, name) * 1024;
-        Memory { resident: of("Rss:"), proportional: of("Pss:"), anonymous: of("Anonymous:") }
+        Memory {
+            resident: of("Rss:"),
+            proportional: of("Pss:"),
+            anonymous: of("Anonymous:") + of("Swap:"),
+            huge: of("AnonHugePages:"),
+        }
+    }
+
+    /// What it has in memory once that has stayed the same for so long.
+    pub async fn settled_memory(&self, quiet: Duration) -> Memory {
+        let end = Instant::now() + SETTLES_WITHIN;
+        let (mut memory, mut since) = (self.memory(), Instant::now());
+        while since.elapsed() < quiet {
+            assert!(Instant::now() < end, "memory does not settle: {memory:?}");
+            tokio::time::sleep(Duration::from_millis(250)).await;
+            let now = self.memory();
+            if now.anonymous.abs_diff(memory.anonymous) > PAGES {
+                (memory, since) = (now, Instant::now());
+            }
+        }
+        memory
     }
 }
 
@@ -100,9 +127,15 @@ pub struct Memory {
     pub resident: u64,
     /// What it shares with others, counted by its part.
     pub proportional: u64,
-    /// What is no file's.
+    /// What is no file's, in memory or put out of it. What the system does with pages of files does not disturb it.
     pub anonymous: u64,
+    /// What of it lies in huge pages.
+    pub huge: u64,
 }
+
+/// What may come and go without memory having changed, in bytes.
+const PAGES: u64 = 64 * 1024;
+const SETTLES_WITHIN: Duration = Duration::from_secs(60);
 
 impl Drop for Process {
     fn drop(&mut self) {
