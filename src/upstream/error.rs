@@ -4,6 +4,20 @@ use std::io;
 
 use crate::http::RequestBodyError;
 
+/// What went wrong on a connection to an instance.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectionError {
+    /// It was closed where more had to come.
+    #[error("the connection was closed")]
+    Closed,
+    /// It broke off.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// What came on it is not HTTP/1.1.
+    #[error("{0}")]
+    Malformed(&'static str),
+}
+
 /// Why no response came from the instance.
 #[derive(Debug, thiserror::Error)]
 pub enum ForwardError {
@@ -15,7 +29,7 @@ pub enum ForwardError {
     ConnectTimeout,
     /// The instance broke off, or answered with what is not HTTP.
     #[error("the instance broke off before it answered")]
-    Broken(#[source] hyper::Error),
+    Broken(#[source] ConnectionError),
     /// The instance's answer can be read in more than one way.
     #[error("the instance's answer cannot be believed: {0}")]
     Ambiguous(&'static str),
@@ -24,10 +38,10 @@ pub enum ForwardError {
     HeadTimeout,
     /// The client stopped sending its request body, or sent what is not HTTP.
     #[error("the client broke off its request")]
-    Client(#[source] hyper::Error),
+    Client(#[source] RequestBodyError),
     /// The client sent content that breaks the rules of its framing.
     #[error("the client's request content is not well-formed")]
-    Malformed(#[source] hyper::Error),
+    Malformed(#[source] RequestBodyError),
     /// The client sent its content more slowly than is allowed.
     #[error("the request content came too slowly")]
     ContentTooSlow,
@@ -39,25 +53,16 @@ pub enum ForwardError {
 impl ForwardError {
     /// Whether the connection turned out to be closed, rather than something wrong being said on it.
     pub(super) fn is_closed(&self) -> bool {
-        let Self::Broken(error) = self else { return false };
-        let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
-        !error.is_parse() && cause.is_none_or(|cause| cause.kind() != io::ErrorKind::InvalidData)
+        matches!(self, Self::Broken(ConnectionError::Closed | ConnectionError::Io(_)))
     }
 
-    /// Finds out who made an exchange fail: the reason is the request body's where it has one.
-    pub(super) fn of(error: hyper::Error) -> Self {
-        let mut source = std::error::Error::source(&error);
-        while let Some(cause) = source {
-            match cause.downcast_ref::<RequestBodyError>() {
-                Some(RequestBodyError::Limit(_)) => return Self::ContentTooLarge,
-                Some(RequestBodyError::TooSlow) => return Self::ContentTooSlow,
-                Some(cause @ RequestBodyError::Client(_)) if cause.is_malformed() => {
-                    return Self::Malformed(error);
-                }
-                Some(RequestBodyError::Client(_)) => return Self::Client(error),
-                None => source = cause.source(),
-            }
+    /// Where the request's content made an exchange fail.
+    pub(super) fn of(error: RequestBodyError) -> Self {
+        match error {
+            RequestBodyError::Limit(_) => Self::ContentTooLarge,
+            RequestBodyError::TooSlow => Self::ContentTooSlow,
+            error if error.is_malformed() => Self::Malformed(error),
+            error @ RequestBodyError::Client(_) => Self::Client(error),
         }
-        Self::Broken(error)
     }
 }

@@ -6,11 +6,12 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::error::ConnectionError;
 use super::link::Link;
 use super::pool::Upstream;
+use crate::http::RequestBodyError;
 use crate::http::header::remove_forbidden_trailers;
 
 /// A response body that drives its own connection, and gives it back to the pool at its end.
@@ -18,7 +19,7 @@ use crate::http::header::remove_forbidden_trailers;
 /// Dropped early, it closes the connection: the instance learns that nobody listens any more.
 #[derive(Debug)]
 pub struct Exchange {
-    body: Incoming,
+    /// `None` once the response is over.
     link: Option<Box<Link>>,
     pool: Rc<Upstream>,
     silence: Option<Pin<Box<Sleep>>>,
@@ -29,19 +30,26 @@ pub struct Exchange {
 pub enum BrokenBody {
     /// The instance broke off.
     #[error("the instance broke off its response")]
-    Broken(#[source] hyper::Error),
+    Broken(#[from] ConnectionError),
+    /// It came before all of the request was sent, and the rest could not be had.
+    #[error("the client broke off its request while it was answered")]
+    Upload(#[source] RequestBodyError),
     /// Nothing came for too long.
     #[error("the instance fell silent within its response")]
     Silent,
 }
 
 impl Exchange {
-    pub(super) fn new(body: Incoming, link: Box<Link>, pool: Rc<Upstream>) -> Self {
-        let mut exchange = Self { body, link: Some(link), pool, silence: None };
-        if exchange.body.is_end_stream() {
-            exchange.release();
-        }
+    pub(super) fn new(link: Box<Link>, pool: Rc<Upstream>) -> Self {
+        let mut exchange = Self { link: Some(link), pool, silence: None };
+        exchange.release_if_over();
         exchange
+    }
+
+    fn release_if_over(&mut self) {
+        if self.link.as_ref().is_some_and(|link| link.is_over()) {
+            self.release();
+        }
     }
 
     /// The response is complete; the connection may serve another request, if the instance agrees.
@@ -79,15 +87,11 @@ impl Body for Exchange {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenBody>>> {
         let this = self.get_mut();
-        let polled = match &mut this.link {
-            Some(link) => link.poll_body(&mut this.body, cx),
-            None => Pin::new(&mut this.body).poll_frame(cx),
-        };
-        match polled {
+        let Some(link) = &mut this.link else { return Poll::Ready(None) };
+        match link.poll_content(cx) {
             Poll::Ready(Some(Ok(frame))) => {
-                if this.body.is_end_stream() {
-                    this.release();
-                } else if let Some(silence) = &mut this.silence {
+                this.release_if_over();
+                if let Some(silence) = &mut this.silence {
                     let limit = this.pool.settings().idle_body_timeout;
                     silence.as_mut().reset(Instant::now() + limit);
                 }
@@ -95,7 +99,7 @@ impl Body for Exchange {
             }
             Poll::Ready(Some(Err(error))) => {
                 this.link = None;
-                Poll::Ready(Some(Err(BrokenBody::Broken(error))))
+                Poll::Ready(Some(Err(error)))
             }
             Poll::Ready(None) => {
                 this.release();
@@ -110,10 +114,10 @@ impl Body for Exchange {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.link.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.link.as_ref().map_or_else(|| SizeHint::with_exact(0), |link| link.size_hint())
     }
 }

@@ -1,38 +1,74 @@
-//! How long an instance's answer says that it is: in one way, or not believed.
+//! How long an instance's answer says that it is: in one way, or not believed (RFC 9112 §6).
 
-use hyper::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
-use hyper::{Response, StatusCode};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use hyper::{Response, StatusCode, Version};
 
-/// What is wrong with an answer's status or framing, which hyper would let pass.
-pub(super) fn fault<B>(response: &Response<B>) -> Option<&'static str> {
+use super::content::{Chunks, Content};
+
+/// What content follows this head of an answer.
+///
+/// # Errors
+/// Where its status or its framing is not to be believed; the text says why.
+pub(super) fn content<B>(response: &Response<B>, asked_for_head: bool) -> Result<Content, &'static str> {
     let status = response.status();
     // RFC 9110 §15: what is not one of these five classes is invalid.
     if status.as_u16() >= 600 {
-        return Some("its status is of no class");
+        return Err("its status is of no class");
     }
+    let none = asked_for_head
+        || matches!(
+            status,
+            StatusCode::SWITCHING_PROTOCOLS | StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+        );
     let (lengths, codings) =
         (of(response.headers(), CONTENT_LENGTH), of(response.headers(), TRANSFER_ENCODING));
-    match (lengths, codings) {
-        (Told::Not, Told::Not) => None,
+    let content = match (lengths, codings) {
+        (Told::Not, Told::Not) => Content::UntilClosed,
         // RFC 9110 §8.6 and RFC 9112 §6.1: an answer without content has no such field.
         (Told::Once(length), Told::Not) if status == StatusCode::NO_CONTENT && length != "0" => {
-            Some("it has no content, and a length")
+            return Err("it has no content, and a length");
         }
         (Told::Once(length), Told::Not) => {
-            let digits = !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit);
-            (!digits).then_some("its length is not a number")
+            Content::sized(number(length).ok_or("its length is not a number")?)
         }
         (Told::Not, Told::Once(_)) if status == StatusCode::NO_CONTENT => {
-            Some("it has no content, and a coding")
+            return Err("it has no content, and a coding");
         }
-        // RFC 9112 §6.1: no other coding was offered.
+        // RFC 9112 §6.1: no other coding was offered, and none exists in HTTP/1.0.
         (Told::Not, Told::Once(coding)) => {
             let chunked = coding.as_bytes().eq_ignore_ascii_case(b"chunked");
-            (!chunked).then_some("its transfer coding was not offered")
+            if !chunked || response.version() != Version::HTTP_11 {
+                return Err("its transfer coding was not offered");
+            }
+            Content::Chunked(Chunks::default())
         }
         // RFC 9112 §6.3: it ought to be handled as an error.
-        _ => Some("it is framed more than once"),
+        _ => return Err("it is framed more than once"),
+    };
+    Ok(if none { Content::Over } else { content })
+}
+
+/// Whether another request may follow on the same connection (RFC 9112 §9.3).
+pub(super) fn persists<B>(response: &Response<B>) -> bool {
+    let says = |option: &str| {
+        let mut fields = response.headers().get_all(CONNECTION).iter();
+        fields.any(|field| {
+            let mut options = field.as_bytes().split(|byte| *byte == b',');
+            options.any(|named| named.trim_ascii().eq_ignore_ascii_case(option.as_bytes()))
+        })
+    };
+    response.status() != StatusCode::SWITCHING_PROTOCOLS
+        && !says("close")
+        && (response.version() == Version::HTTP_11 || says("keep-alive"))
+}
+
+/// RFC 9110 §8.6: digits, and nothing else.
+fn number(length: &HeaderValue) -> Option<u64> {
+    let digits = length.as_bytes();
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return None;
     }
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 enum Told<'h> {
@@ -54,15 +90,18 @@ fn of(headers: &HeaderMap, name: HeaderName) -> Told<'_> {
 mod tests {
     use super::*;
 
+    fn response(status: u16, fields: &[(&str, &str)]) -> Response<()> {
+        let mut response = Response::builder().status(status);
+        for (name, value) in fields {
+            response = response.header(*name, *value);
+        }
+        response.body(()).expect("a response")
+    }
+
     #[test]
     fn an_answer_says_once_how_long_it_is() {
-        let faulty = |status: u16, fields: &[(&str, &str)]| {
-            let mut response = Response::builder().status(status);
-            for (name, value) in fields {
-                response = response.header(*name, *value);
-            }
-            fault(&response.body(()).expect("a response")).is_some()
-        };
+        let faulty =
+            |status: u16, fields: &[(&str, &str)]| content(&response(status, fields), false).is_err();
         let (length, coding) = ("content-length", "transfer-encoding");
         assert!(!faulty(200, &[]));
         assert!(!faulty(200, &[(length, "05")]));
@@ -72,7 +111,7 @@ mod tests {
         assert!(faulty(600, &[]));
         assert!(faulty(204, &[(length, "5")]));
         assert!(faulty(204, &[(coding, "chunked")]));
-        for value in ["", "5, 5", "+5", "x"] {
+        for value in ["", "5, 5", "+5", "x", "18446744073709551616"] {
             assert!(faulty(200, &[(length, value)]), "{value}");
         }
         for value in ["", "gzip", "gzip, chunked", "chunked, chunked"] {
@@ -81,5 +120,48 @@ mod tests {
         assert!(faulty(200, &[(length, "5"), (length, "5")]));
         assert!(faulty(200, &[(length, "5"), (coding, "chunked")]));
         assert!(faulty(200, &[(coding, "chunked"), (coding, "chunked")]));
+        let mut old = response(200, &[(coding, "chunked")]);
+        *old.version_mut() = Version::HTTP_10;
+        assert!(content(&old, false).is_err());
+    }
+
+    #[test]
+    fn content_is_as_long_as_the_answer_says_unless_it_can_have_none() {
+        let follows = |status: u16, fields: &[(&str, &str)], head: bool| {
+            content(&response(status, fields), head).expect("framed once")
+        };
+        let (length, coding) = ("content-length", "transfer-encoding");
+        assert!(matches!(follows(200, &[(length, "5")], false), Content::Sized(5)));
+        assert!(matches!(follows(200, &[(coding, "chunked")], false), Content::Chunked(_)));
+        assert!(matches!(follows(200, &[], false), Content::UntilClosed));
+        for none in [
+            follows(200, &[(length, "0")], false),
+            follows(200, &[(length, "5")], true),
+            follows(200, &[(coding, "chunked")], true),
+            follows(200, &[], true),
+            follows(304, &[(length, "5")], false),
+            follows(204, &[], false),
+            follows(101, &[], false),
+        ] {
+            assert!(none.is_over());
+        }
+    }
+
+    #[test]
+    fn a_connection_persists_unless_it_is_said_or_known_not_to() {
+        let kept = |status: u16, version: Version, fields: &[&str]| {
+            let fields: Vec<_> = fields.iter().map(|field| ("connection", *field)).collect();
+            let mut response = response(status, &fields);
+            *response.version_mut() = version;
+            persists(&response)
+        };
+        assert!(kept(200, Version::HTTP_11, &[]));
+        assert!(kept(200, Version::HTTP_11, &["x-a, keep-alive"]));
+        assert!(!kept(200, Version::HTTP_11, &["Close"]));
+        assert!(!kept(200, Version::HTTP_11, &["keep-alive", "x-a , close"]));
+        assert!(!kept(200, Version::HTTP_10, &[]));
+        assert!(kept(200, Version::HTTP_10, &["Keep-Alive"]));
+        assert!(!kept(200, Version::HTTP_10, &["keep-alive, close"]));
+        assert!(!kept(101, Version::HTTP_11, &["upgrade"]));
     }
 }

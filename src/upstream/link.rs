@@ -1,60 +1,72 @@
-//! One connection to an instance, and the future that drives it.
+//! One connection to an instance: a request on its way, the head of its answer, and the answer's content.
+//!
+//! HTTP/1.1 is spoken here, and not by hyper's client: that one drives a connection in a task of its own, and asks and
+//! answers through channels, which cost more than what they carry where one task waits for all of it anyway.
 
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body::{Body as _, Frame};
-use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
-use hyper::client::conn::http1::{self, Connection, SendRequest};
-use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
-use pin_project_lite::pin_project;
+use bytes::{BufMut, Bytes, BytesMut};
+use http_body::{Frame, SizeHint};
+use hyper::header::HeaderMap;
+use hyper::{Method, Request, Response};
 use socket2::SockRef;
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::bell::Bell;
-use super::interim;
-use super::spare::Spare;
-use super::watch::{Asked, Watched};
+use super::content::Content;
+use super::error::ConnectionError;
+use super::exchange::BrokenBody;
+use super::head::{Heads, is_interim};
+use super::interim::Interims;
+use super::outgoing::{Outgoing, Unsent};
 use super::{ForwardError, Settings, framing};
-use crate::http::{Line, Progress, RequestBody};
+use crate::http::{Line, Progress, RequestBody, RequestBodyError};
 
-/// Most that is read ahead of a client that reads slowly, and the longest head of a response.
-const READ_BYTES: usize = 64 * 1024;
+/// Read at once where nothing is known of what comes.
+const SHORT_READ: usize = 8 * 1024;
+/// Most that is read at once, and so ahead of a client that reads slowly.
+const LONG_READ: usize = 64 * 1024;
 /// Most that the system takes ahead of what is read; `net.core.rmem_max` holds, too. Left to itself it would grow to
 /// megabytes for each download, and what all connections of a machine hold together is bounded: a few hundred slow
 /// readers would bring the others to a standstill.
 const RECEIVED_BYTES: usize = 256 * 1024;
 
 /// An open connection. Nothing happens on it unless it is polled.
-#[derive(Debug)]
 pub(super) struct Link {
-    sender: SendRequest<RequestBody>,
-    driver: Pin<Box<Driver>>,
-    asked: Asked,
-    bell: Bell,
-    over: bool,
-    spare: Spare,
+    stream: TcpStream,
+    /// Came, and belongs to what comes next.
+    read: BytesMut,
+    /// How much is read at once.
+    at_once: usize,
+    outgoing: Outgoing,
+    /// Why no more of the request could be sent.
+    unsent: Option<io::Error>,
+    heads: Heads,
+    content: Content,
+    /// Whether another request may follow, as far as the instance has said.
+    persists: bool,
+    is_answered: bool,
+    asks_head: bool,
+    /// For the fields of the next answer.
+    fields: HeaderMap,
     /// Where the latest request's client is told what comes before its answer.
     line: Option<Line>,
+    interims: Interims,
+    progress: Progress,
     /// Armed for the longest that a response's head may take. It goes on from one request to the next, and is
     /// armed anew only when it fires.
     timer: Pin<Box<Sleep>>,
 }
 
-type Driver = Connection<TokioIo<Watched>, RequestBody>;
-
-/// Why a request got no response on a link.
-pub(super) enum Failure {
-    /// No byte of the request was sent; here it is.
-    Unsent(Box<Request<RequestBody>>),
-    /// It may have been sent.
-    Sent(ForwardError),
+/// What is on it is the client's affair.
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Link").field("content", &self.content).finish_non_exhaustive()
+    }
 }
 
 impl Link {
@@ -64,157 +76,211 @@ impl Link {
             .await
             .map_err(|_| ForwardError::ConnectTimeout)?
             .map_err(ForwardError::Connect)?;
-        let stream = Watched::new(stream);
-        let asked = stream.asked();
-        // As many fields as hyper takes by itself, 100: with any other number it allocates room for the fields of
-        // every response.
-        let handshake = http1::Builder::new().max_buf_size(READ_BYTES).handshake(TokioIo::new(stream));
-        let (sender, driver) = handshake.await.map_err(ForwardError::Broken)?;
-        let timer = Box::pin(sleep(settings.response_timeout));
-        let (driver, bell, spare) = (Box::pin(driver), Bell::new(), Spare::default());
-        Ok(Box::new(Self { sender, driver, asked, bell, over: false, spare, line: None, timer }))
+        Ok(Box::new(Self {
+            stream,
+            read: BytesMut::new(),
+            at_once: SHORT_READ,
+            outgoing: Outgoing::default(),
+            unsent: None,
+            heads: Heads::default(),
+            content: Content::Over,
+            persists: true,
+            is_answered: false,
+            asks_head: false,
+            fields: HeaderMap::new(),
+            line: None,
+            interims: Interims::default(),
+            progress: Progress::default(),
+            timer: Box::pin(sleep(settings.response_timeout)),
+        }))
     }
 
-    /// Whether a request can be sent now. Also notices that the other end has closed.
+    /// Whether a request can be sent now: nothing is left of the latest one, and the other end has neither closed nor
+    /// said anything unasked.
     pub(super) fn is_usable(&mut self) -> bool {
-        let cx = Context::from_waker(Waker::noop());
-        let attended = self.bell.attend(&cx);
-        drive(&mut self.driver, &mut self.over, &mut attended.context());
-        let _ = attended.leave(Poll::Ready(()), &cx);
-        self.seems_usable()
+        let mut cx = Context::from_waker(Waker::noop());
+        self.seems_usable() && self.poll_read(&mut cx).is_pending()
+    }
+
+    /// Whether a request could be sent when it was last looked at.
+    pub(super) fn seems_usable(&self) -> bool {
+        self.persists
+            && self.content.is_over()
+            && self.read.is_empty()
+            && self.outgoing.is_over()
+            && self.unsent.is_none()
     }
 
     /// Nobody waits for it.
     pub(super) fn rest(&mut self) {
-        self.bell.rest();
         self.line = None;
-    }
-
-    /// Whether a request could be sent when it was last driven.
-    pub(super) fn seems_usable(&self) -> bool {
-        !self.over && self.sender.is_ready()
+        self.progress = Progress::default();
+        if self.at_once > SHORT_READ {
+            (self.read, self.at_once) = (BytesMut::new(), SHORT_READ);
+        }
     }
 
     /// Whether no byte has come since a request was sent.
     pub(super) fn is_unanswered(&self) -> bool {
-        self.asked.is_unanswered()
+        !self.is_answered
     }
 
-    /// Keeps what it takes to send a request once more, where it may be.
-    pub(super) fn keep(&mut self, request: &Request<RequestBody>) {
-        self.spare.keep(request);
-    }
-
-    /// What was kept of the latest request.
-    pub(super) fn take_kept(&mut self) -> Option<Request<RequestBody>> {
-        self.spare.take(self.line.take())
-    }
-
-    /// What comes next of the body that comes on it; where that is not there yet, moves bytes in both directions,
-    /// as far as they go.
-    pub(super) fn poll_body(
-        &mut self,
-        body: &mut Incoming,
-        cx: &Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let attended = self.bell.attend(cx);
-        let inner = &mut attended.context();
-        let mut polled = Pin::new(&mut *body).poll_frame(inner);
-        if polled.is_pending() {
-            attended.looked();
-            drive(&mut self.driver, &mut self.over, inner);
-            polled = Pin::new(body).poll_frame(inner);
-        }
-        attended.leave(polled, cx)
-    }
-
-    /// Sends a request and waits for the head of its response. What the instance says before it is told at once, unless
-    /// hyper refuses what came with it.
-    pub(super) fn send(
-        &mut self,
-        mut request: Request<RequestBody>,
-        head_timeout: Duration,
-    ) -> impl Future<Output = Result<Response<Incoming>, Failure>> {
-        let progress = request.body().progress();
+    /// Puts a request on its way.
+    pub(super) fn ask(&mut self, mut request: Request<RequestBody>) {
+        self.progress = request.body().progress();
         self.line = request.body_mut().take_line();
-        self.asked.note();
-        let response = self.sender.try_send_request(request);
-        Sending { response, link: self, progress, since: Instant::now(), head_timeout }
+        self.asks_head = request.method() == Method::HEAD;
+        self.fields = self.outgoing.begin(request);
+        self.expect_answer();
     }
-}
 
-pin_project! {
-    /// A request on its way and the wait for the head of its response. Written out, since an `async` block would have
-    /// room for the response twice: where it is captured and where it is pinned.
-    struct Sending<'l, F> {
-        #[pin]
-        response: F,
-        link: &'l mut Link,
-        progress: Progress,
-        since: Instant,
+    /// Puts the request on its way that another connection has got no answer to. Tells whether it may be sent twice.
+    pub(super) fn ask_again(&mut self, other: &mut Self) -> bool {
+        (self.line, self.progress) = (other.line.take(), other.progress.clone());
+        self.asks_head = other.asks_head;
+        self.expect_answer();
+        self.outgoing.begin_again(&mut other.outgoing)
+    }
+
+    fn expect_answer(&mut self) {
+        self.is_answered = false;
+        (self.heads, self.interims) = (Heads::default(), Interims::default());
+    }
+
+    /// Sends the request and waits for the head of its answer. What the instance says before it is told at once.
+    pub(super) fn answer(
+        &mut self,
         head_timeout: Duration,
+    ) -> impl Future<Output = Result<Response<()>, ForwardError>> {
+        Answer { link: self, since: Instant::now(), head_timeout }
     }
-}
 
-impl<F> Future for Sending<'_, F>
-where
-    F: Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>>,
-{
-    type Output = Result<Response<Incoming>, Failure>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let Link { driver, over, timer, bell, asked, line, .. } = &mut **this.link;
-        let attended = bell.attend(cx);
-        drive(driver, over, &mut attended.context());
-        let answered = this.response.poll(&mut attended.context());
-        if let Some((heads, line)) = asked.interim().zip(line.as_ref())
-            && !matches!(&answered, Poll::Ready(Err(why)) if !why.error().is_incomplete_message())
-        {
-            interim::pass_on(&heads, line);
-        }
-        if let Poll::Ready(result) = attended.leave(answered, cx) {
-            return Poll::Ready(judged(result));
-        }
-        while timer.as_mut().poll(cx).is_ready() {
-            // An upload that still moves is not an instance that hangs.
-            let due = this.progress.latest().unwrap_or(*this.since) + *this.head_timeout;
-            if Instant::now() >= due {
-                return Poll::Ready(Err(Failure::Sent(ForwardError::HeadTimeout)));
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<()>, ForwardError>> {
+        self.send(cx).map_err(ForwardError::of)?;
+        loop {
+            let malformed = |why| ForwardError::Broken(ConnectionError::Malformed(why));
+            while let Some((head, length)) =
+                self.heads.next(&mut self.read, &mut self.fields).map_err(malformed)?
+            {
+                if !is_interim(head.status()) {
+                    return Poll::Ready(self.begin_content(head));
+                }
+                if let Some(line) = &self.line {
+                    self.interims.pass_on(head, length, line);
+                }
             }
-            timer.as_mut().reset(due);
+            match ready!(self.poll_read(cx)) {
+                Ok(0) => return Poll::Ready(Err(ForwardError::Broken(self.closed()))),
+                Ok(_) => self.is_answered = true,
+                Err(error) => return Poll::Ready(Err(ForwardError::Broken(error.into()))),
+            }
         }
-        Poll::Pending
     }
-}
 
-/// What came of a request, if it can be passed on.
-fn judged(
-    result: Result<Response<Incoming>, TrySendError<Request<RequestBody>>>,
-) -> Result<Response<Incoming>, Failure> {
-    let response = result.map_err(|mut error| match error.take_message() {
-        Some(request) => Failure::Unsent(Box::new(request)),
-        None => Failure::Sent(ForwardError::of(error.into_error())),
-    })?;
-    match framing::fault(&response) {
-        None => Ok(response),
-        Some(why) => Err(Failure::Sent(ForwardError::Ambiguous(why))),
+    /// Sends as much of the request as can be. Where the connection takes no more of it, there may still be an answer.
+    fn send(&mut self, cx: &mut Context<'_>) -> Result<(), RequestBodyError> {
+        if self.outgoing.is_over() || self.unsent.is_some() {
+            return Ok(());
+        }
+        match self.outgoing.poll(&mut self.stream, cx) {
+            Poll::Pending | Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(Unsent::Content(error))) => return Err(error),
+            Poll::Ready(Err(Unsent::Connection(error))) => self.unsent = Some(error),
+        }
+        Ok(())
     }
-}
 
-impl Link {
+    /// Why there is no answer although the instance has closed.
+    fn closed(&mut self) -> ConnectionError {
+        self.unsent.take().map_or(ConnectionError::Closed, ConnectionError::Io)
+    }
+
+    fn begin_content(&mut self, head: Response<()>) -> Result<Response<()>, ForwardError> {
+        self.content = framing::content(&head, self.asks_head).map_err(ForwardError::Ambiguous)?;
+        self.persists = framing::persists(&head);
+        if self.content.size_hint().lower() > SHORT_READ as u64 {
+            self.at_once = LONG_READ;
+        }
+        Ok(head)
+    }
+
+    /// What comes next of the content. Sends meanwhile what is left of the request.
+    pub(super) fn poll_content(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenBody>>> {
+        if let Err(error) = self.send(cx) {
+            return Poll::Ready(Some(Err(BrokenBody::Upload(error))));
+        }
+        loop {
+            match self.content.next(&mut self.read) {
+                Ok(Some(frame)) => return Poll::Ready(Some(Ok(frame))),
+                Ok(None) if self.content.is_over() => return Poll::Ready(None),
+                Ok(None) => {}
+                Err(why) => return Poll::Ready(Some(Err(ConnectionError::Malformed(why).into()))),
+            }
+            match ready!(self.poll_read(cx)) {
+                Ok(0) => {
+                    self.persists = false;
+                    if !self.content.close() {
+                        return Poll::Ready(Some(Err(ConnectionError::Closed.into())));
+                    }
+                }
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(Some(Err(ConnectionError::Io(error).into()))),
+            }
+        }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.content.is_over()
+    }
+
+    pub(super) fn size_hint(&self) -> SizeHint {
+        self.content.size_hint()
+    }
+
+    /// Reads once. More is read at once where much comes.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.read.reserve(self.at_once);
+        let mut room = (&mut self.read).limit(self.at_once);
+        let length = ready!(pin!(self.stream.read_buf(&mut room)).poll(cx))?;
+        if length == self.at_once {
+            self.at_once = (self.at_once * 2).min(LONG_READ);
+        }
+        Poll::Ready(Ok(length))
+    }
+
     /// The connection itself, once it has switched protocols, and what has come on it since.
     pub(super) fn into_stream(self) -> (TcpStream, Bytes) {
-        let parts = Pin::into_inner(self.driver).into_parts();
-        (parts.io.into_inner().into_stream(), parts.read_buf)
+        (self.stream, self.read.freeze())
     }
 }
 
-/// Moves bytes in both directions, as far as they go. An error of the connection reaches whoever waits for the response
-/// or its body.
-fn drive(driver: &mut Pin<Box<Driver>>, over: &mut bool, cx: &mut Context<'_>) {
-    if !*over && driver.as_mut().poll(cx).is_ready() {
-        *over = true;
+/// The wait for the head of an answer. Written out, since an `async` block would have room for the answer twice.
+struct Answer<'l> {
+    link: &'l mut Link,
+    since: Instant,
+    head_timeout: Duration,
+}
+
+impl Future for Answer<'_> {
+    type Output = Result<Response<()>, ForwardError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { link, since, head_timeout } = self.get_mut();
+        if let Poll::Ready(answer) = link.poll_answer(cx) {
+            return Poll::Ready(answer);
+        }
+        while link.timer.as_mut().poll(cx).is_ready() {
+            // An upload that still moves is not an instance that hangs.
+            let due = link.progress.latest().unwrap_or(*since) + *head_timeout;
+            if Instant::now() >= due {
+                return Poll::Ready(Err(ForwardError::HeadTimeout));
+            }
+            link.timer.as_mut().reset(due);
+        }
+        Poll::Pending
     }
 }
 

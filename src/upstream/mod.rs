@@ -1,21 +1,21 @@
 //! Connections to the instances: one pool per worker and instance, timeouts, and who is to blame.
 //!
-//! Everything about one exchange runs in the task that asked for it: the connection's future is polled
-//! by whoever waits for the response or reads its body, so a request crosses no channel to another task
-//! and wakes nobody, not even itself. Decides nothing about credentials, and changes no header.
+//! Everything about one exchange runs in the task that asked for it: whoever waits for the response or
+//! reads its body moves the bytes, so a request crosses no channel to another task and wakes nobody, not
+//! even itself. Decides nothing about credentials, and changes no header.
 
 mod ask;
-mod bell;
+mod content;
 mod error;
 mod exchange;
 mod framing;
+mod head;
 mod interim;
 mod link;
+mod outgoing;
 mod pool;
 mod probe;
-mod spare;
 mod tunnel;
-mod watch;
 
 use std::time::Duration;
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use hyper::{Request, Response, StatusCode};
 
 use super::exchange::Exchange;
-use super::link::{Failure, Link};
+use super::link::Link;
 use super::tunnel::{Switched, Tunnel};
 use super::{ForwardError, Settings};
 use crate::http::RequestBody;
@@ -55,29 +55,24 @@ impl Upstream {
         self: &Rc<Self>,
         request: &mut Option<Request<RequestBody>>,
     ) -> Result<Response<Exchange>, ForwardError> {
-        let mut again = false;
-        loop {
-            let kept = if again { None } else { self.take() };
-            let was_kept = kept.is_some();
-            let mut link = match kept {
-                Some(link) => link,
-                None => Box::pin(Link::open(&self.settings)).await?,
-            };
-            let asked = request.take().ok_or_else(not_sent)?;
-            if was_kept {
-                link.keep(&asked);
-            }
-            *request = match link.send(asked, self.settings.response_timeout).await {
-                Ok(response) => return Ok(self.exchange(response, link)),
-                Err(Failure::Unsent(unsent)) if was_kept => Some(*unsent),
-                Err(Failure::Unsent(_)) => return Err(not_sent()),
-                Err(Failure::Sent(error)) if was_kept && error.is_closed() && link.is_unanswered() => {
-                    again = true;
-                    Some(link.take_kept().ok_or(error)?)
+        let (mut link, was_kept) = match self.take() {
+            Some(link) => (link, true),
+            None => (Box::pin(Link::open(&self.settings)).await?, false),
+        };
+        let Some(asked) = request.take() else { return Err(not_sent()) };
+        link.ask(asked);
+        let answer = match link.answer(self.settings.response_timeout).await {
+            Err(error) if was_kept && error.is_closed() && link.is_unanswered() => {
+                let mut fresh = Box::pin(Link::open(&self.settings)).await?;
+                if !fresh.ask_again(&mut link) {
+                    return Err(error);
                 }
-                Err(Failure::Sent(error)) => return Err(error),
-            };
-        }
+                link = fresh;
+                link.answer(self.settings.response_timeout).await?
+            }
+            answer => answer?,
+        };
+        Ok(self.exchange(answer, link))
     }
 
     /// Forwards a request to switch protocols, on a connection of its own, and only once.
@@ -86,23 +81,16 @@ impl Upstream {
     /// Where no response came; the error says whose fault that is.
     pub async fn switch(self: &Rc<Self>, request: Request<RequestBody>) -> Result<Switched, ForwardError> {
         let mut link = Link::open(&self.settings).await?;
-        match link.send(request, self.settings.response_timeout).await {
-            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                let tunnel = Tunnel::new(*link, self.settings.idle_body_timeout);
-                Ok(Switched::Yes(response.map(drop), tunnel))
-            }
-            Ok(response) => Ok(Switched::No(self.exchange(response, link))),
-            Err(Failure::Unsent(_)) => Err(not_sent()),
-            Err(Failure::Sent(error)) => Err(error),
+        link.ask(request);
+        let answer = link.answer(self.settings.response_timeout).await?;
+        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(Switched::Yes(answer, Tunnel::new(*link, self.settings.idle_body_timeout)));
         }
+        Ok(Switched::No(self.exchange(answer, link)))
     }
 
-    fn exchange(
-        self: &Rc<Self>,
-        response: Response<hyper::body::Incoming>,
-        link: Box<Link>,
-    ) -> Response<Exchange> {
-        response.map(|body| Exchange::new(body, link, Rc::clone(self)))
+    fn exchange(self: &Rc<Self>, answer: Response<()>, link: Box<Link>) -> Response<Exchange> {
+        answer.map(|()| Exchange::new(link, Rc::clone(self)))
     }
 
     /// The most recently used connection that still works.
@@ -117,8 +105,7 @@ impl Upstream {
 
     /// Keeps a connection for the next request, if it can serve one.
     pub(super) fn put_back(self: &Rc<Self>, mut link: Box<Link>) {
-        // What drove it to the end of its response has mostly readied it for the next request, too.
-        if !link.seems_usable() && !link.is_usable() {
+        if !link.seems_usable() {
             return;
         }
         link.rest();

@@ -146,6 +146,9 @@ async fn nothing_of_a_malformed_one_reaches_a_client() {
             let (_upstream, gateway) = saying(format!("{before}{malformed}{behind}")).await;
             let mut wire = Wire::plain(gateway.http).await;
             wire.send(Request::get("/").bytes()).await;
+            if before == HINT {
+                expect(&mut wire, HINT_READ).await;
+            }
             expect(&mut wire, "HTTP/1.1 502 Bad Gateway\r\n").await;
             let (_, rest) = (wire.finish().await, wire.rest().await);
             let rest = String::from_utf8_lossy(&rest);
