@@ -63,7 +63,7 @@ parity: tools ## Decide 100,000 requests twice: at OpenBin's double, and through
 	cargo test --test selftest -- --ignored --nocapture
 
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS ?= head cookie guard requests proxy token configuration record change audit redaction
+FUZZ_TARGETS ?= head cookie guard requests answer proxy token configuration record change audit redaction
 fuzz: ## Fuzz each target for FUZZ_SECONDS, from its seeds on
 	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
 	@for target in $(FUZZ_TARGETS); do mkdir -p fuzz/corpus/$$target; (cd fuzz && RUSTC_BOOTSTRAP=1 cargo fuzz run -s none $$target corpus/$$target seeds/$$target -- -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1) || exit 1; done

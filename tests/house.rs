@@ -37,6 +37,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tokio_postgres", &["keys/import/postgres", "keys/import/url", "keys/import/tls"]),
     ("jsonwebtoken", &["auth/jwt", "auth/mint"]),
     ("hyper::client", &["upstream/", "selftest/"]),
+    ("httparse", &["upstream/head"]),
     ("h2", &["http/", "server/http2"]),
     ("anyhow", &["cli/", "app"]),
 ];

@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use crate::{auth, config, gateway, keys, observe, server};
+use crate::{auth, config, gateway, keys, observe, server, upstream};
 
 type Property = fn(&[u8]);
 
 /// The targets of `fuzz/`, by name.
-const TARGETS: [(&str, Property); 11] = [
+const TARGETS: [(&str, Property); 12] = [
+    ("answer", upstream::fuzz::answer),
     ("audit", keys::fuzz::audit),
     ("change", keys::fuzz::change),
     ("configuration", config::fuzz::configuration),

@@ -9,6 +9,8 @@ mod content;
 mod error;
 mod exchange;
 mod framing;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod head;
 mod interim;
 mod link;
