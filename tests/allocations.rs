@@ -23,9 +23,9 @@ use openbin_gateway::config::{Config, Flags, Sources};
 use known_key::KEY;
 
 /// Of a request with a session's cookie over HTTP/1.1.
-const MOST_FOR_A_SESSION: u64 = 11;
+const MOST_FOR_A_SESSION: u64 = 7;
 /// Of a request with an API key over HTTP/1.1.
-const MOST_FOR_A_KEY: u64 = 11;
+const MOST_FOR_A_KEY: u64 = 7;
 
 const WARM_UP: u64 = 500;
 const REQUESTS: u64 = 2_000;

@@ -15,6 +15,8 @@ use memchr::memchr;
 #[derive(Debug, Default)]
 pub(super) struct Heads {
     section: Section,
+    /// So much of a head without its end has been looked at.
+    looked_at: usize,
     /// Bytes of the heads that are read.
     bytes: usize,
     interim: u8,
@@ -33,8 +35,13 @@ impl Heads {
     ) -> Result<Option<(Response<()>, usize)>, &'static str> {
         let Some(length) = self.section.end(read)? else {
             let too_long = read.len() > LONGEST_HEAD || self.bytes + read.len() > LONGEST_HEADS;
-            return if too_long { Err(TOO_LONG) } else { Ok(None) };
+            if too_long {
+                return Err(TOO_LONG);
+            }
+            self.look(read)?;
+            return Ok(None);
         };
+        self.looked_at = 0;
         self.bytes += length;
         if self.bytes > LONGEST_HEADS {
             return Err(TOO_LONG);
@@ -48,6 +55,18 @@ impl Heads {
             }
         }
         Ok(Some((response, length)))
+    }
+
+    /// Refuses what cannot become a head, so that nobody waits for its end; not each time that a little comes.
+    fn look(&mut self, read: &[u8]) -> Result<(), &'static str> {
+        if read.is_empty() || read.len() < 2 * self.looked_at {
+            return Ok(());
+        }
+        self.looked_at = read.len();
+        let mut room = [const { MaybeUninit::uninit() }; MOST_FIELDS];
+        let mut found = httparse::Response::new(&mut []);
+        let parsed = ParserConfig::default().parse_response_with_uninit_headers(&mut found, read, &mut room);
+        parsed.map(drop).map_err(why)
     }
 }
 
@@ -175,7 +194,7 @@ mod tests {
         };
         let whole = in_pieces(usize::MAX);
         for size in 1..text.len().min(200) {
-            assert_eq!(in_pieces(size), whole, "{text:?} in pieces of {size}");
+            assert_eq!(in_pieces(size).ok(), whole.clone().ok(), "{text:?} in pieces of {size}");
         }
         whole
     }
@@ -263,9 +282,20 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_become_a_head_is_not_waited_for() {
+        for text in
+            ["SSH-2.0-OpenSSH_9.6\r\n", "HTTP/1.1 200 OK\rA: b\r", "HTTP/1.1 200 OK\r\na b: c\r\n", "{"]
+        {
+            let mut read = BytesMut::from(text);
+            assert!(Heads::default().next(&mut read, &mut HeaderMap::new()).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
     fn heads_without_end_are_refused() {
         let (mut heads, mut fields) = (Heads::default(), HeaderMap::new());
-        let mut read = BytesMut::from(&vec![b'a'; LONGEST_HEAD][..]);
+        let mut read = BytesMut::from("HTTP/1.1 200 OK\r\na: ");
+        read.resize(LONGEST_HEAD, b'a');
         assert!(matches!(heads.next(&mut read, &mut fields), Ok(None)));
         read.extend_from_slice(b"a");
         assert!(heads.next(&mut read, &mut fields).is_err());
