@@ -78,7 +78,7 @@ pub struct RequestBody {
 enum Content {
     /// With the line on which its client can be told something before the answer, if it can, and nobody has it yet.
     Streamed(Received, Option<Line>),
-    Own(Bytes, Option<Line>),
+    Own(Bytes),
 }
 
 /// What the sender of a [`RequestBody`] can still see of it after handing it over. Of one without content, which most
@@ -190,20 +190,14 @@ impl RequestBody {
     pub fn own(content: Bytes) -> Self {
         let progress = if content.is_empty() { Progress::default() } else { Progress::of_content() };
         let remaining = content.len() as u64;
-        Self { content: Content::Own(content, None), remaining, pace: None, progress }
-    }
-
-    /// What a client's request without content has, to be sent again.
-    #[must_use]
-    pub fn again(line: Option<Line>) -> Self {
-        let progress = Progress::default();
-        Self { content: Content::Own(Bytes::new(), line), remaining: 0, pace: None, progress }
+        Self { content: Content::Own(content), remaining, pace: None, progress }
     }
 
     /// Where its client can be told something before the answer, if it can; for who waits for that.
     pub fn take_line(&mut self) -> Option<Line> {
         match &mut self.content {
-            Content::Streamed(_, line) | Content::Own(_, line) => line.take(),
+            Content::Streamed(_, line) => line.take(),
+            Content::Own(_) => None,
         }
     }
 
@@ -239,8 +233,8 @@ impl HttpBody for RequestBody {
         let this = self.get_mut();
         let pace = &mut this.pace;
         let frame = match &mut this.content {
-            Content::Own(bytes, _) if bytes.is_empty() => None,
-            Content::Own(bytes, _) => Some(Frame::data(std::mem::take(bytes))),
+            Content::Own(bytes) if bytes.is_empty() => None,
+            Content::Own(bytes) => Some(Frame::data(std::mem::take(bytes))),
             Content::Streamed(content, _) => ready!(received(content, pace, cx))?,
         };
         let Some(frame) = frame else {
@@ -269,14 +263,14 @@ impl HttpBody for RequestBody {
     fn is_end_stream(&self) -> bool {
         match &self.content {
             Content::Streamed(content, _) => content.is_end_stream(),
-            Content::Own(bytes, _) => bytes.is_empty(),
+            Content::Own(bytes) => bytes.is_empty(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.content {
             Content::Streamed(content, _) => content.size_hint(),
-            Content::Own(bytes, _) => SizeHint::with_exact(bytes.len() as u64),
+            Content::Own(bytes) => SizeHint::with_exact(bytes.len() as u64),
         }
     }
 }

@@ -133,9 +133,11 @@ impl Chunks {
                 (Place::DataEnd, [] | [b'\r']) => return Ok(()),
                 (Place::DataEnd, _) => return Err("a chunk is longer than its size"),
                 (Place::Size, bytes) => {
-                    let Some(end) = memchr(b'\n', bytes) else {
-                        return if bytes.len() > LONGEST_LINE { Err(TOO_LONG) } else { Ok(()) };
-                    };
+                    let end = memchr(b'\n', bytes);
+                    if end.unwrap_or(bytes.len()) > LONGEST_LINE {
+                        return Err(TOO_LONG);
+                    }
+                    let Some(end) = end else { return Ok(()) };
                     let size = self.size(bytes.get(..end).unwrap_or_default())?;
                     read.advance(end + 1);
                     self.place = if size == 0 { Place::Trailers } else { Place::Data(size) };

@@ -33,19 +33,17 @@ impl Heads {
         read: &mut BytesMut,
         fields: &mut HeaderMap,
     ) -> Result<Option<(Response<()>, usize)>, &'static str> {
-        let Some(length) = self.section.end(read)? else {
-            let too_long = read.len() > LONGEST_HEAD || self.bytes + read.len() > LONGEST_HEADS;
-            if too_long {
-                return Err(TOO_LONG);
-            }
+        let end = self.section.end(read)?;
+        let length = end.unwrap_or(read.len());
+        if length > LONGEST_HEAD || self.bytes + length > LONGEST_HEADS {
+            return Err("the head is too long");
+        }
+        if end.is_none() {
             self.look(read)?;
             return Ok(None);
-        };
+        }
         self.looked_at = 0;
         self.bytes += length;
-        if self.bytes > LONGEST_HEADS {
-            return Err(TOO_LONG);
-        }
         let response = parse(&read.split_to(length).freeze(), fields)?;
         if is_interim(response.status()) {
             // RFC 9110 §15.2: as many as an instance likes, but nobody needs many.
@@ -165,8 +163,6 @@ fn why(error: httparse::Error) -> &'static str {
 
 const BAD_NAME: &str = "the name of a field is not well-formed";
 const BAD_VALUE: &str = "the value of a field is not well-formed";
-
-const TOO_LONG: &str = "the head is too long";
 
 const MOST_FIELDS: usize = 100;
 const LONGEST_HEAD: usize = 64 * 1024;

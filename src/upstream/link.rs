@@ -5,7 +5,7 @@
 
 use std::io;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -98,8 +98,8 @@ impl Link {
     /// Whether a request can be sent now: nothing is left of the latest one, and the other end has neither closed nor
     /// said anything unasked.
     pub(super) fn is_usable(&mut self) -> bool {
-        let mut cx = Context::from_waker(Waker::noop());
-        self.seems_usable() && self.poll_read(&mut cx).is_pending()
+        let nothing_came = |error: io::Error| error.kind() == io::ErrorKind::WouldBlock;
+        self.seems_usable() && self.stream.try_read(&mut [0]).is_err_and(nothing_came)
     }
 
     /// Whether a request could be sent when it was last looked at.
@@ -107,7 +107,7 @@ impl Link {
         self.persists
             && self.content.is_over()
             && self.read.is_empty()
-            && self.outgoing.is_over()
+            && self.outgoing.is_sent()
             && self.unsent.is_none()
     }
 
@@ -120,11 +120,6 @@ impl Link {
         }
     }
 
-    /// Whether no byte has come since a request was sent.
-    pub(super) fn is_unanswered(&self) -> bool {
-        !self.is_answered
-    }
-
     /// Puts a request on its way.
     pub(super) fn ask(&mut self, mut request: Request<RequestBody>) {
         self.progress = request.body().progress();
@@ -134,12 +129,17 @@ impl Link {
         self.expect_answer();
     }
 
-    /// Puts the request on its way that another connection has got no answer to. Tells whether it may be sent twice.
-    pub(super) fn ask_again(&mut self, other: &mut Self) -> bool {
+    /// Whether its request may be put on its way once more.
+    pub(super) fn may_be_asked_again(&self) -> bool {
+        !self.is_answered && self.outgoing.may_begin_again()
+    }
+
+    /// Puts the request on its way that another connection has got no answer to.
+    pub(super) fn ask_again(&mut self, other: &mut Self) {
         (self.line, self.progress) = (other.line.take(), other.progress.clone());
         self.asks_head = other.asks_head;
         self.expect_answer();
-        self.outgoing.begin_again(&mut other.outgoing)
+        self.outgoing.begin_again(&mut other.outgoing);
     }
 
     fn expect_answer(&mut self) {
@@ -190,7 +190,7 @@ impl Link {
         Ok(())
     }
 
-    /// Why there is no answer although the instance has closed.
+    /// Why nothing more comes, although the instance has closed in good order.
     fn closed(&mut self) -> ConnectionError {
         self.unsent.take().map_or(ConnectionError::Closed, ConnectionError::Io)
     }
@@ -220,12 +220,11 @@ impl Link {
                 Err(why) => return Poll::Ready(Some(Err(ConnectionError::Malformed(why).into()))),
             }
             match ready!(self.poll_read(cx)) {
-                Ok(0) => {
-                    self.persists = false;
-                    if !self.content.close() {
-                        return Poll::Ready(Some(Err(ConnectionError::Closed.into())));
-                    }
+                // A write that was refused may have had the only sign that the instance broke off.
+                Ok(0) if self.unsent.is_some() || !self.content.close() => {
+                    return Poll::Ready(Some(Err(self.closed().into())));
                 }
+                Ok(0) => self.persists = false,
                 Ok(_) => {}
                 Err(error) => return Poll::Ready(Some(Err(ConnectionError::Io(error).into()))),
             }
@@ -240,20 +239,27 @@ impl Link {
         self.content.size_hint()
     }
 
-    /// Reads once. More is read at once where much comes.
+    /// Reads once. More is read at once where much comes, and less again where little does.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.read.reserve(self.at_once);
-        let mut room = (&mut self.read).limit(self.at_once);
-        let length = ready!(pin!(self.stream.read_buf(&mut room)).poll(cx))?;
-        if length == self.at_once {
+        if self.read.capacity() - self.read.len() < SHORT_READ {
+            self.read.reserve(self.at_once);
+        }
+        let room = self.at_once.min(self.read.capacity() - self.read.len());
+        let mut limited = (&mut self.read).limit(room);
+        let length = ready!(pin!(self.stream.read_buf(&mut limited)).poll(cx))?;
+        if length == room {
             self.at_once = (self.at_once * 2).min(LONG_READ);
+        } else if length < self.at_once / 4 {
+            self.at_once = (self.at_once / 2).max(SHORT_READ);
         }
         Poll::Ready(Ok(length))
     }
 
     /// The connection itself, once it has switched protocols, and what has come on it since.
     pub(super) fn into_stream(self) -> (TcpStream, Bytes) {
-        (self.stream, self.read.freeze())
+        // What is empty would keep its room.
+        let ahead = if self.read.is_empty() { Bytes::new() } else { self.read.freeze() };
+        (self.stream, ahead)
     }
 }
 

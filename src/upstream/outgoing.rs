@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use http_body::{Body as _, Frame};
 use hyper::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRAILER, TRANSFER_ENCODING};
 use hyper::{Method, Request};
@@ -66,7 +66,7 @@ impl Outgoing {
         self.line(&head.method, head.uri.path_and_query().map_or("/", |target| target.as_str()));
         let coding = content.as_ref().map(|content| coding(&mut head.headers, content));
         if coding.is_none() {
-            head.headers.remove(TRANSFER_ENCODING);
+            announce_nothing(&mut head.headers);
         }
         append_fields(&mut self.text, head.headers.iter());
         self.text.extend_from_slice(b"\r\n");
@@ -81,15 +81,15 @@ impl Outgoing {
         }
     }
 
-    /// Takes over from the beginning what another was to send, if that may be: no byte of it is sent, or it is safe.
-    /// Tells whether it is so.
-    pub(super) fn begin_again(&mut self, other: &mut Self) -> bool {
-        let may_be = other.is_untouched || other.is_safe;
-        if may_be {
-            std::mem::swap(self, other);
-            self.sent = 0;
-        }
-        may_be
+    /// Whether it may be sent from its beginning: no byte of it is sent, or it is safe.
+    pub(super) fn may_begin_again(&self) -> bool {
+        self.is_untouched || self.is_safe
+    }
+
+    /// Takes over from the beginning what another was to send.
+    pub(super) fn begin_again(&mut self, other: &mut Self) {
+        std::mem::swap(self, other);
+        self.sent = 0;
     }
 
     fn forget(&mut self) {
@@ -99,9 +99,14 @@ impl Outgoing {
         (self.data, self.ending, self.content) = (Bytes::new(), b"", None);
     }
 
-    /// Whether all of it is sent.
+    /// Whether there is nothing more to do for it.
     pub(super) fn is_over(&self) -> bool {
         self.content.is_none() && !self.is_staged()
+    }
+
+    /// Whether the instance has all of it, even if its client has not yet said that this is all.
+    pub(super) fn is_sent(&self) -> bool {
+        matches!(self.content, None | Some((_, Coding::Sized(0)))) && !self.is_staged()
     }
 
     /// Sends what there is.
@@ -136,7 +141,8 @@ impl Outgoing {
         let of_text = length.min(self.text.len() - self.sent);
         self.sent += of_text;
         let of_data = (length - of_text).min(self.data.len());
-        self.data.advance(of_data);
+        // What is empty would keep its client's buffer.
+        self.data = if of_data == self.data.len() { Bytes::new() } else { self.data.split_off(of_data) };
         self.ending = self.ending.get(length - of_text - of_data..).unwrap_or_default();
     }
 
@@ -196,6 +202,14 @@ fn chunk(
     // Writing to memory cannot fail.
     let _ = io::Write::write_fmt(text, format_args!("{:x}\r\n", data.len()));
     (data, if is_last { b"\r\n0\r\n\r\n" } else { b"\r\n" })
+}
+
+/// Nobody may wait for content that does not come, nor take what follows for it.
+fn announce_nothing(fields: &mut HeaderMap) {
+    fields.remove(TRANSFER_ENCODING);
+    if fields.get(CONTENT_LENGTH).is_some_and(|length| length != "0") {
+        fields.remove(CONTENT_LENGTH);
+    }
 }
 
 /// How the content's end is told: as the fields say, or as it says itself. They say it then, too.
@@ -293,6 +307,16 @@ mod tests {
     }
 
     #[test]
+    fn a_request_without_content_announces_none() {
+        let mut request = request("GET", b"");
+        request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("3"));
+        let mut outgoing = Outgoing::default();
+        outgoing.begin(request);
+        assert_eq!(sent(&mut outgoing, usize::MAX), [b"GET", HEAD, b"\r\n"].concat());
+    }
+
+    #[test]
     fn content_of_another_length_than_said_is_an_error() {
         for said in ["6", "8"] {
             let mut request = request("PUT", b"content");
@@ -311,11 +335,13 @@ mod tests {
             one.begin(request(method, content));
             let all = sent(&mut one, usize::MAX);
             one.begin(request(method, content));
-            assert!(other.begin_again(&mut one), "{method}: nothing was sent");
+            assert!(one.may_begin_again(), "{method}: nothing was sent");
+            other.begin_again(&mut one);
             assert_eq!(sent(&mut other, 9), all, "{method}");
             let safe = matches!(method, "GET" | "HEAD");
-            assert_eq!(one.begin_again(&mut other), safe, "{method}");
+            assert_eq!(other.may_begin_again(), safe, "{method}");
             if safe {
+                one.begin_again(&mut other);
                 assert_eq!(sent(&mut one, 9), all, "{method}");
             }
         }
@@ -323,10 +349,10 @@ mod tests {
 
     #[test]
     fn a_safe_request_with_content_is_not_sent_again() {
-        let (mut one, mut other) = (Outgoing::default(), Outgoing::default());
-        one.begin(request("GET", b"content"));
-        sent(&mut one, usize::MAX);
-        assert!(!other.begin_again(&mut one));
+        let mut outgoing = Outgoing::default();
+        outgoing.begin(request("GET", b"content"));
+        sent(&mut outgoing, usize::MAX);
+        assert!(!outgoing.may_begin_again());
     }
 
     #[test]

@@ -62,11 +62,9 @@ impl Upstream {
         let Some(asked) = request.take() else { return Err(not_sent()) };
         link.ask(asked);
         let answer = match link.answer(self.settings.response_timeout).await {
-            Err(error) if was_kept && error.is_closed() && link.is_unanswered() => {
+            Err(error) if was_kept && error.is_closed() && link.may_be_asked_again() => {
                 let mut fresh = Box::pin(Link::open(&self.settings)).await?;
-                if !fresh.ask_again(&mut link) {
-                    return Err(error);
-                }
+                fresh.ask_again(&mut link);
                 link = fresh;
                 link.answer(self.settings.response_timeout).await?
             }

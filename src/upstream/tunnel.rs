@@ -29,11 +29,17 @@ pub enum Switched {
 }
 
 /// The instance's end of a connection that has switched.
-#[derive(Debug)]
 pub struct Tunnel {
     stream: TcpStream,
     ahead: Bytes,
     silence: Duration,
+}
+
+/// What has come ahead is the client's affair.
+impl std::fmt::Debug for Tunnel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tunnel").field("stream", &self.stream).finish_non_exhaustive()
+    }
 }
 
 /// How many bytes have passed, as far as it has come.
@@ -125,6 +131,9 @@ impl<T: AsyncRead + Unpin> AsyncRead for Counted<'_, T> {
             let length = this.ahead.len().min(buffer.remaining());
             buffer.put_slice(&this.ahead.slice(..length));
             this.ahead.advance(length);
+            if this.ahead.is_empty() {
+                this.ahead = Bytes::new();
+            }
         }
         let count = (this.count)(this.passed);
         count.set(count.get() + (buffer.filled().len() - before) as u64);

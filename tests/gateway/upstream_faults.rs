@@ -1,11 +1,14 @@
 //! An instance that is down, slow, or breaks off: the client is told the truth, quickly, and nothing unsafe is repeated.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
 
 use crate::support::port::nobody;
 use crate::support::recorder::PLAIN_ANSWER;
-use crate::support::{EVERY_WAY, Gateway, Instance, Recorder, Request, Setup, jwt, wait};
+use crate::support::{EVERY_WAY, Gateway, Instance, Recorder, Request, Setup, Wire, jwt, wait};
 
 const DOWN: (u16, &str, &str) =
     (502, "UPSTREAM_UNAVAILABLE", "OpenBin cannot be reached right now, please try again");
@@ -111,6 +114,36 @@ async fn a_body_that_stops_coming_is_cut_and_does_not_look_whole() {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_reset_while_its_upload_goes_on_does_not_look_whole() {
+    let (breaking, broken) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (told, tell) = (Arc::clone(&breaking), Arc::clone(&broken));
+    let upstream = Recorder::scripted(move |mut call| {
+        let (told, tell) = (Arc::clone(&told), Arc::clone(&tell));
+        async move {
+            call.head().await;
+            call.send("HTTP/1.1 200 OK\r\n\r\npart").await;
+            told.notified().await;
+            call.reset();
+            tell.notify_one();
+        }
+    })
+    .await;
+    let gateway = Gateway::in_front_of(upstream.address()).await;
+    let mut wire = Wire::plain(gateway.http).await;
+    wire.send("POST / HTTP/1.1\r\nHost: bins.example\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n").await;
+    assert_eq!(wire.head().await.expect("a head").status, 200);
+    assert_eq!(wire.chunk().await.as_deref(), Some(&b"part"[..]));
+    // It sees the reset, and what comes next of the upload, at the same time.
+    gateway.process.signal("STOP");
+    wait::until("it to stop", || gateway.process.is_stopped()).await;
+    breaking.notify_one();
+    wait::within("the reset", broken.notified()).await;
+    wire.send("1\r\nb\r\n").await;
+    gateway.process.signal("CONT");
+    assert_eq!(wire.chunk().await, None);
+}
+
+#[tokio::test]
 async fn an_instance_that_closes_idle_connections_costs_no_read_an_error() {
     // Closes each connection right after its second answer, without saying so beforehand.
     let upstream = Recorder::scripted(|mut call| async move {
@@ -123,7 +156,7 @@ async fn an_instance_that_closes_idle_connections_costs_no_read_an_error() {
     .await;
     let gateway = Gateway::in_front_of(upstream.address()).await;
     let mut failed = Vec::new();
-    let mut wire = crate::support::Wire::plain(gateway.http).await;
+    let mut wire = Wire::plain(gateway.http).await;
     for number in 0..1000 {
         let response = Request::get(&format!("/{number}")).on(&mut wire).await;
         if response.status != 200 {
@@ -144,7 +177,7 @@ async fn a_write_reaches_the_instance_once_at_most() {
     })
     .await;
     let gateway = Gateway::in_front_of(upstream.address()).await;
-    let mut wire = crate::support::Wire::plain(gateway.http).await;
+    let mut wire = Wire::plain(gateway.http).await;
     let mut answered = 0;
     for number in 0..300 {
         let request = Request::post(&format!("/api/auth/refresh?n={number}"), "");

@@ -72,6 +72,12 @@ impl Process {
         assert!(status.expect("kill").success(), "could not send SIG{name}");
     }
 
+    /// Whether it rests because of a signal.
+    pub fn is_stopped(&self) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).expect("/proc");
+        status.lines().any(|line| line.starts_with("State:\tT"))
+    }
+
     /// Waits for its end.
     pub async fn exit(&self) -> ExitStatus {
         let mut exit = self.exit.clone();
