@@ -23,7 +23,8 @@ use super::activity::{Activity, Exchange, Patience, Shared};
 use super::connection::Door;
 use super::drain::Seat;
 use super::drive::{End, Watch, drive, drive_to_its_end};
-use super::socket::{Socket, Transport};
+use super::socket::Socket;
+use super::transport::Transport;
 use super::unreadable::refuse;
 use super::{Settings, Timeouts};
 

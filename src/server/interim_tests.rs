@@ -21,7 +21,8 @@ use super::activity::{Exchange, Shared};
 use super::fuzz::{permit, settings};
 use super::guard::Guard;
 use super::http1;
-use super::socket::{Socket, Transport};
+use super::socket::Socket;
+use super::transport::Transport;
 use crate::http::{Abort, Handler, Line, Lines, Peer, Received, Refusal};
 
 const FOR: HeaderName = HeaderName::from_static("x-for");

@@ -33,6 +33,7 @@ mod running;
 mod socket;
 mod tls;
 mod traffic;
+mod transport;
 mod unreadable;
 mod worker;
 

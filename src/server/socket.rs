@@ -10,59 +10,12 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::server::TlsStream;
-
-use crate::http::poll_write_parts;
 
 use super::gate::Permit;
 use super::guard::{Fault, Guard, Part};
 use super::traffic::Traffic;
+use super::transport::Transport;
 use super::unreadable::Unreadable;
-
-/// What carries bytes: TCP, or TLS over it.
-pub(super) trait Transport: AsyncRead + AsyncWrite + Unpin + Send + Sized + 'static {
-    /// The TCP connection below.
-    fn tcp(&self) -> &TcpStream;
-    /// The TCP connection below, without what is above it.
-    fn into_tcp(self) -> TcpStream;
-    /// Writes a message's parts.
-    fn poll_write_parts(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        parts: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        poll_write_parts(self, cx, parts)
-    }
-}
-
-impl Transport for TcpStream {
-    fn tcp(&self) -> &TcpStream {
-        self
-    }
-
-    fn into_tcp(self) -> TcpStream {
-        self
-    }
-}
-
-impl Transport for TlsStream<TcpStream> {
-    fn tcp(&self) -> &TcpStream {
-        self.get_ref().0
-    }
-
-    fn into_tcp(self) -> TcpStream {
-        self.into_inner().0
-    }
-
-    /// They become one record in any case.
-    fn poll_write_parts(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        parts: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.poll_write_vectored(cx, parts)
-    }
-}
 
 /// A client's connection; counted as open until it is dropped. Boxed, since it is handed on from one
 /// future to the next, and a copy in each would triple what an idle TLS connection takes.
@@ -326,7 +279,7 @@ impl<T: Transport> AsyncWrite for Socket<T> {
             ready!(this.poll_foreword(cx))?;
         }
         this.traffic.writing();
-        let written = Pin::new(&mut this.io).poll_write(cx, bytes);
+        let written = Pin::new(&mut this.io).poll_write_parts(cx, &[io::IoSlice::new(bytes)]);
         this.traffic.tried(written.is_ready());
         written
     }

@@ -9,7 +9,8 @@ use std::task::Context;
 use hyper::{Response, Version};
 
 use super::connection::Door;
-use super::socket::{Socket, Transport};
+use super::socket::Socket;
+use super::transport::Transport;
 use crate::http::{Handler, Peer, Refusal};
 
 /// Why bytes were not taken for a request.

@@ -24,7 +24,8 @@ use tokio::net::TcpStream;
 use super::super::drain::Occupancy;
 use super::super::gate::{Gate, Permit};
 use super::super::guard::{Guard, Part};
-use super::super::socket::{Socket, Transport};
+use super::super::socket::Socket;
+use super::super::transport::Transport;
 use super::super::{Addresses, Settings, Timeouts, http1};
 use super::MAX_HEADER_BYTES;
 

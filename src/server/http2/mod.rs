@@ -25,7 +25,8 @@ use super::activity::{Exchange, Patience, Shared};
 use super::connection::Door;
 use super::drain::Seat;
 use super::drive::{End, Watch, drive};
-use super::socket::{Socket, Transport};
+use super::socket::Socket;
+use super::transport::Transport;
 use super::{Settings, Timeouts};
 
 /// h2's settings.
