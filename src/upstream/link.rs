@@ -28,12 +28,15 @@ use crate::http::{Line, Progress, RequestBody, RequestBodyError};
 
 /// Read at once where nothing is known of what comes.
 const SHORT_READ: usize = 8 * 1024;
-/// Most that is read at once, and so ahead of a client that reads slowly.
-const LONG_READ: usize = 64 * 1024;
-/// Most that the system takes ahead of what is read; `net.core.rmem_max` holds, too. Left to itself it would grow to
-/// megabytes for each download, and what all connections of a machine hold together is bounded: a few hundred slow
-/// readers would bring the others to a standstill.
+/// Most that is read at once, and so ahead of a client that reads slowly. Each read also tells the instance of the room
+/// that it makes, so many small ones cost more.
+const LONG_READ: usize = 128 * 1024;
+/// Most that the system takes of a long answer ahead of what is read; `net.core.rmem_max` holds, too. Left to itself it
+/// would grow to megabytes for each download, and what all connections of a machine hold together is bounded: a few
+/// hundred slow readers would bring the others to a standstill.
 const RECEIVED_BYTES: usize = 256 * 1024;
+/// Of an answer that is no longer, the system may take all. One that comes in a few large pieces costs a fifth less.
+const SHORT_ANSWER: u64 = 2 * 1024 * 1024;
 
 /// An open connection. Nothing happens on it unless it is polled.
 pub(super) struct Link {
@@ -42,6 +45,10 @@ pub(super) struct Link {
     read: BytesMut,
     /// How much is read at once.
     at_once: usize,
+    /// Bytes of the latest answer so far.
+    came: u64,
+    /// Whether the system has been told how much it may take ahead.
+    is_bounded: bool,
     outgoing: Outgoing,
     /// Why no more of the request could be sent.
     unsent: Option<io::Error>,
@@ -80,6 +87,8 @@ impl Link {
             stream,
             read: BytesMut::new(),
             at_once: SHORT_READ,
+            came: 0,
+            is_bounded: false,
             outgoing: Outgoing::default(),
             unsent: None,
             heads: Heads::default(),
@@ -143,7 +152,7 @@ impl Link {
     }
 
     fn expect_answer(&mut self) {
-        self.is_answered = false;
+        (self.is_answered, self.came) = (false, 0);
         (self.heads, self.interims) = (Heads::default(), Interims::default());
     }
 
@@ -201,6 +210,9 @@ impl Link {
         if self.content.size_hint().lower() > SHORT_READ as u64 {
             self.at_once = LONG_READ;
         }
+        if self.content.size_hint().lower() > SHORT_ANSWER {
+            self.bound();
+        }
         Ok(head)
     }
 
@@ -252,7 +264,18 @@ impl Link {
         } else if length < self.at_once / 4 {
             self.at_once = (self.at_once / 2).max(SHORT_READ);
         }
+        self.came += length as u64;
+        if self.came > SHORT_ANSWER {
+            self.bound();
+        }
         Poll::Ready(Ok(length))
+    }
+
+    /// Bounds what the system takes ahead, once and for all. Where it cannot be told so, it takes as much as it likes.
+    fn bound(&mut self) {
+        if !std::mem::replace(&mut self.is_bounded, true) {
+            let _ = SockRef::from(&self.stream).set_recv_buffer_size(RECEIVED_BYTES);
+        }
     }
 
     /// The connection itself, once it has switched protocols, and what has come on it since.
@@ -296,7 +319,6 @@ async fn connect(settings: &Settings) -> io::Result<TcpStream> {
     let port = authority.port_u16().unwrap_or(80);
     let stream = TcpStream::connect((host, port)).await?;
     stream.set_nodelay(true)?;
-    SockRef::from(&stream).set_recv_buffer_size(RECEIVED_BYTES)?;
     Ok(stream)
 }
 
@@ -306,4 +328,61 @@ async fn connect(settings: &Settings) -> io::Result<TcpStream> {
 /// Where none can be opened in time.
 pub async fn reach(settings: &Settings) -> Result<(), ForwardError> {
     Link::open(settings).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::io::{Read as _, Write as _};
+
+    use super::*;
+
+    /// How much the system takes ahead, at most, once an answer of this length has come; `None`: as much as it likes.
+    async fn taken_ahead(head: &'static str, length: u64) -> Option<usize> {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let address = listener.local_addr().expect("its address");
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            let (mut read, mut buffer) = (Vec::new(), [0; 1024]);
+            while !read.ends_with(b"\r\n\r\n") {
+                let length = stream.read(&mut buffer).expect("a request");
+                read.extend_from_slice(&buffer[..length]);
+            }
+            stream.write_all(head.as_bytes()).expect("a head");
+            let _ = io::copy(&mut io::repeat(b'a').take(length), &mut stream);
+        });
+        let minute = Duration::from_secs(60);
+        let mut link = Link::open(&Settings {
+            authority: address.to_string().parse().expect("an authority"),
+            connect_timeout: minute,
+            response_timeout: minute,
+            idle_body_timeout: minute,
+            keep_alive: minute,
+            max_idle: 1,
+        })
+        .await
+        .expect("a connection");
+        link.ask(Request::new(RequestBody::own(Bytes::new())));
+        link.answer(minute).await.expect("an answer");
+        let mut came = 0;
+        while let Some(frame) = poll_fn(|cx| link.poll_content(cx)).await {
+            came += frame.expect("content").data_ref().map_or(0, Bytes::len) as u64;
+        }
+        assert_eq!(came, length);
+        let size = SockRef::from(&link.stream).recv_buffer_size().expect("its size");
+        link.is_bounded.then_some(size)
+    }
+
+    #[tokio::test]
+    async fn the_system_takes_less_of_a_long_answer_ahead() {
+        let unsized_head = "HTTP/1.1 200 OK\r\n\r\n";
+        let short = "HTTP/1.1 200 OK\r\nContent-Length: 1048576\r\n\r\n";
+        let long = "HTTP/1.1 200 OK\r\nContent-Length: 20971520\r\n\r\n";
+        assert_eq!(taken_ahead(short, SHORT_ANSWER / 2).await, None);
+        for head in [long, unsized_head] {
+            let bounded = taken_ahead(head, 10 * SHORT_ANSWER).await;
+            // The system doubles what it is told, for its own needs.
+            assert!(bounded.is_some_and(|bounded| bounded <= 2 * RECEIVED_BYTES), "{bounded:?}");
+        }
+    }
 }
