@@ -31,6 +31,8 @@ const SHORT_READ: usize = 8 * 1024;
 /// Most that is read at once, and so ahead of a client that reads slowly. Each read also tells the instance of the room
 /// that it makes, so many small ones cost more.
 const LONG_READ: usize = 128 * 1024;
+/// The same of a long answer, which its client may take its time to read.
+const BOUNDED_READ: usize = 64 * 1024;
 /// Most that the system takes of a long answer ahead of what is read; `net.core.rmem_max` holds, too. Left to itself it
 /// would grow to megabytes for each download, and what all connections of a machine hold together is bounded: a few
 /// hundred slow readers would bring the others to a standstill.
@@ -260,7 +262,7 @@ impl Link {
         let mut limited = (&mut self.read).limit(room);
         let length = ready!(pin!(self.stream.read_buf(&mut limited)).poll(cx))?;
         if length == room {
-            self.at_once = (self.at_once * 2).min(LONG_READ);
+            self.at_once = (self.at_once * 2).min(if self.is_bounded { BOUNDED_READ } else { LONG_READ });
         } else if length < self.at_once / 4 {
             self.at_once = (self.at_once / 2).max(SHORT_READ);
         }
@@ -271,8 +273,10 @@ impl Link {
         Poll::Ready(Ok(length))
     }
 
-    /// Bounds what the system takes ahead, once and for all. Where it cannot be told so, it takes as much as it likes.
+    /// Bounds what is read and what the system takes ahead, the latter once and for all. Where it cannot be told so, it
+    /// takes as much as it likes.
     fn bound(&mut self) {
+        self.at_once = self.at_once.min(BOUNDED_READ);
         if !std::mem::replace(&mut self.is_bounded, true) {
             let _ = SockRef::from(&self.stream).set_recv_buffer_size(RECEIVED_BYTES);
         }
