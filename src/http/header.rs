@@ -139,6 +139,12 @@ const HOP_BY_HOP: [HeaderName; 8] = {
     ]
 };
 
+/// The elements of a field that is a list (RFC 9110 §5.6.1), of all its lines in their order; some may be empty.
+pub fn elements(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> {
+    let lines = headers.get_all(name).iter();
+    lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
+}
+
 fn remove_nominated(headers: &mut HeaderMap) {
     let harmless = |token: &[u8]| {
         token.is_empty()
@@ -146,11 +152,7 @@ fn remove_nominated(headers: &mut HeaderMap) {
             || token.eq_ignore_ascii_case(b"close")
             || token.eq_ignore_ascii_case(b"upgrade")
     };
-    let nominated: Vec<HeaderName> = headers
-        .get_all(hyper::header::CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .map(<[u8]>::trim_ascii)
+    let nominated: Vec<HeaderName> = elements(headers, hyper::header::CONNECTION)
         .filter(|token| !harmless(token))
         .filter_map(|token| HeaderName::from_bytes(token).ok())
         .filter(|name| !is_end_to_end(name))
@@ -240,5 +242,17 @@ mod tests {
             assert!(is_forbidden_trailer(&HeaderName::from_static(name)), "{name}");
         }
         assert!(!is_forbidden_trailer(&HeaderName::from_static("x-checksum")));
+    }
+
+    #[test]
+    fn elements_are_found_over_fields_and_commas() {
+        let mut headers = HeaderMap::new();
+        headers.append(
+            hyper::header::CONNECTION,
+            hyper::header::HeaderValue::from_static("keep-alive, Upgrade"),
+        );
+        headers.append(hyper::header::CONNECTION, hyper::header::HeaderValue::from_static("x"));
+        let found: Vec<_> = elements(&headers, hyper::header::CONNECTION).collect();
+        assert_eq!(found, [&b"keep-alive"[..], b"Upgrade", b"x"]);
     }
 }

@@ -4,6 +4,7 @@ use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderVal
 use hyper::{Response, StatusCode, Version};
 
 use super::content::{Chunks, Content};
+use crate::http::header::elements;
 
 /// What content follows this head of an answer.
 ///
@@ -50,16 +51,12 @@ pub(super) fn content<B>(response: &Response<B>, asked_for_head: bool) -> Result
 
 /// Whether another request may follow on the same connection (RFC 9112 §9.3).
 pub(super) fn persists<B>(response: &Response<B>) -> bool {
-    let says = |option: &str| {
-        let mut fields = response.headers().get_all(CONNECTION).iter();
-        fields.any(|field| {
-            let mut options = field.as_bytes().split(|byte| *byte == b',');
-            options.any(|named| named.trim_ascii().eq_ignore_ascii_case(option.as_bytes()))
-        })
+    let says = |option: &[u8]| {
+        elements(response.headers(), CONNECTION).any(|named| named.eq_ignore_ascii_case(option))
     };
     response.status() != StatusCode::SWITCHING_PROTOCOLS
-        && !says("close")
-        && (response.version() == Version::HTTP_11 || says("keep-alive"))
+        && !says(b"close")
+        && (response.version() == Version::HTTP_11 || says(b"keep-alive"))
 }
 
 /// RFC 9110 §8.6: digits, and nothing else.

@@ -355,19 +355,10 @@ mod tests {
             stream.write_all(head.as_bytes()).expect("a head");
             let _ = io::copy(&mut io::repeat(b'a').take(length), &mut stream);
         });
-        let minute = Duration::from_secs(60);
-        let mut link = Link::open(&Settings {
-            authority: address.to_string().parse().expect("an authority"),
-            connect_timeout: minute,
-            response_timeout: minute,
-            idle_body_timeout: minute,
-            keep_alive: minute,
-            max_idle: 1,
-        })
-        .await
-        .expect("a connection");
+        let settings = Settings::patient(address);
+        let mut link = Link::open(&settings).await.expect("a connection");
         link.ask(Request::new(RequestBody::own(Bytes::new())));
-        link.answer(minute).await.expect("an answer");
+        link.answer(settings.response_timeout).await.expect("an answer");
         let mut came = 0;
         while let Some(frame) = poll_fn(|cx| link.poll_content(cx)).await {
             came += frame.expect("content").data_ref().map_or(0, Bytes::len) as u64;

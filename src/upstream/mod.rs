@@ -46,3 +46,19 @@ pub struct Settings {
     /// How many unused connections each worker keeps.
     pub max_idle: usize,
 }
+
+#[cfg(test)]
+impl Settings {
+    /// For who waits as long as it takes.
+    fn patient(address: std::net::SocketAddr) -> Self {
+        let minute = Duration::from_secs(60);
+        Self {
+            authority: address.to_string().parse().expect("an authority"),
+            connect_timeout: minute,
+            response_timeout: minute,
+            idle_body_timeout: minute,
+            keep_alive: minute,
+            max_idle: 1,
+        }
+    }
+}

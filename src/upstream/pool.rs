@@ -174,18 +174,6 @@ mod tests {
         address
     }
 
-    fn upstream(address: SocketAddr) -> Rc<Upstream> {
-        let minute = Duration::from_secs(60);
-        Rc::new(Upstream::new(Settings {
-            authority: address.to_string().parse().expect("an authority"),
-            connect_timeout: minute,
-            response_timeout: minute,
-            idle_body_timeout: minute,
-            keep_alive: minute,
-            max_idle: 1,
-        }))
-    }
-
     async fn exchange(upstream: &Rc<Upstream>) -> Bytes {
         let mut request = Request::new(RequestBody::own(Bytes::new()));
         *request.uri_mut() = hyper::Uri::from_static("/api/bins");
@@ -196,7 +184,7 @@ mod tests {
     #[tokio::test]
     async fn an_exchange_runs_its_task_once_to_ask_and_once_when_the_answer_has_come() {
         let work = async {
-            let upstream = upstream(instance());
+            let upstream = Rc::new(Upstream::new(Settings::patient(instance())));
             exchange(&upstream).await;
             for _ in 0..10 {
                 let mut runs = 0;
