@@ -104,6 +104,8 @@ impl Query {
     }
 }
 
+/// So many keys go in one question about their days, of which each has hundreds.
+pub(super) const KEYS_WITH_DAYS: usize = 50;
 /// Keys that a store reads in one go.
 pub(super) const PORTION: usize = 500;
 

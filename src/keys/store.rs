@@ -81,8 +81,9 @@ pub trait Ledger: KeyStore {
     /// Changes the policy of a key from what it was thought to be. One atomic step with the event.
     fn amend<'a>(&'a self, amendment: Amendment<'a>) -> Answer<'a, Amended>;
 
-    /// On which days a key was used, and how often, the newest first.
-    fn days_of<'a>(&'a self, instance: &'a str, hash: &'a KeyHash) -> Answer<'a, Vec<Day>>;
+    /// These keys as they are now, each with the days on which it was used and how often, the newest first. A
+    /// record is never older than its days, so none shows uses without a last one. Keys that are gone are left out.
+    fn with_days<'a>(&'a self, keys: &'a [KeyRecord]) -> Answer<'a, Vec<(KeyRecord, Vec<Day>)>>;
 
     /// Refuses a user or a session, in place of an earlier block of theirs. One atomic step with the event.
     fn block<'a>(&'a self, block: &'a Block, event: &'a Event) -> Answer<'a, Position>;

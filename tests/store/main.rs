@@ -186,7 +186,8 @@ suite! {
         the_last_use_is_the_latest_one_whoever_wrote_it_and_on_whichever_day
         many_uses_are_written_together
         a_use_of_an_unknown_key_is_passed_over
-        days_are_sums_over_replicas_and_only_grow;
+        days_are_sums_over_replicas_and_only_grow
+        a_key_comes_with_its_days_as_it_is_then;
     lists:
         the_newest_key_comes_first_and_equal_times_have_an_order
         portions_follow_each_other_without_gap_or_repetition

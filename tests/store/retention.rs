@@ -191,8 +191,8 @@ async fn forget(backend: &Backend, seconds: u64, rest: &mut Rest) {
 }
 
 async fn days_of(backend: &Backend, record: &KeyRecord) -> Vec<u64> {
-    let days = backend.store().days_of(&record.instance, &record.hash).await.expect("days");
-    days.iter().map(|day| day.count).collect()
+    let key = backend.store().with_days(std::slice::from_ref(record)).await.expect("days").pop();
+    key.expect("the key").1.iter().map(|day| day.count).collect()
 }
 
 pub async fn old_days_are_forgotten_and_others_stay(backend: &Backend) {

@@ -166,7 +166,7 @@ pub async fn many_uses_are_written_together(backend: &Backend) {
 pub async fn a_use_of_an_unknown_key_is_passed_over(backend: &Backend) {
     used(backend, &record("a"), 5).await;
     assert_eq!(backend.entries().await, 0);
-    assert_eq!(backend.store().days_of("home", &KeyHash::of("a")).await.expect("days"), []);
+    assert_eq!(backend.store().with_days(&[record("a")]).await.expect("days"), []);
 }
 
 pub async fn days_are_sums_over_replicas_and_only_grow(backend: &Backend) {
@@ -190,7 +190,23 @@ pub async fn days_are_sums_over_replicas_and_only_grow(backend: &Backend) {
     }
     let today = at(0).duration_since(SystemTime::UNIX_EPOCH).expect("a time").as_secs() / DAY;
     let day = |later: u32, count| Day { day: u32::try_from(today).expect("a day") + later, count };
-    let days = backend.store().days_of("home", &record.hash).await.expect("days");
-    assert_eq!(days, [day(2, 70_000_000_000), day(1, 1), day(0, 13)]);
-    assert_eq!(backend.store().days_of("home", &other.hash).await.expect("days"), []);
+    let both = backend.store().with_days(&[other.clone(), record.clone()]).await.expect("days");
+    let days: Vec<_> = both.iter().map(|(record, days)| (record.hash, &days[..])).collect();
+    let used = [day(2, 70_000_000_000), day(1, 1), day(0, 13)];
+    assert_eq!(days, [(other.hash, &[][..]), (record.hash, &used[..])]);
+}
+
+/// Whoever reads the record and then the days sees uses of a key that was never used.
+pub async fn a_key_comes_with_its_days_as_it_is_then(backend: &Backend) {
+    let keys: Vec<_> = (0..120).map(|number| record(&number.to_string())).collect();
+    for key in &keys {
+        learn(backend, key).await;
+    }
+    let uses: Vec<_> = keys.iter().map(|key| use_of(key, 3)).collect();
+    backend.store().note_used("r1", &uses).await.expect("noted");
+    let seen = backend.store().with_days(&keys).await.expect("days");
+    assert_eq!(seen.len(), keys.len());
+    for (key, (record, days)) in keys.iter().zip(seen) {
+        assert_eq!((record.hash, record.last_used_at, days.len()), (key.hash, Some(at(3)), 1));
+    }
 }

@@ -212,7 +212,8 @@ impl Rest {
     pub(super) async fn show_key(&self, instance: &str, id: &str) -> Answer {
         let record = self.only(instance, id).await?;
         let ledger = self.keyring.ledger();
-        let days = ledger.days_of(instance, &record.hash).await?;
+        let used = ledger.with_days(std::slice::from_ref(&record)).await?.pop();
+        let (record, days) = used.unwrap_or((record, Vec::new()));
         let errands = ledger.errands_of(instance, id).await?;
         let answer = json!({
             "record": Key::of(&record, SystemTime::now()),

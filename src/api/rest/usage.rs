@@ -51,8 +51,7 @@ impl Rest {
         let ledger = self.keyring.ledger();
         let page = ledger.list(&query(of_keys, now)?, now).await?;
         let mut usage = Vec::with_capacity(page.records.len());
-        for record in page.records {
-            let mut days = ledger.days_of(&record.instance, &record.hash).await?;
+        for (record, mut days) in ledger.with_days(&page.records).await? {
             days.retain(|day| day.day >= since);
             usage.push(UsageView::of(record, days));
         }

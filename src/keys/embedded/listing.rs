@@ -1,5 +1,7 @@
 //! Portions of all keys, in their order, and the days on which a key was used.
 
+use std::sync::Arc;
+
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Result, Row, params, params_from_iter};
 
@@ -40,7 +42,17 @@ pub(super) fn stretch(
     Ok(Stretch { found, rest })
 }
 
-pub(super) fn days(db: &Connection, instance: &str, hash: &KeyHash) -> Result<Vec<Day>> {
+pub(super) fn with_days(db: &Connection, keys: &[(Arc<str>, KeyHash)]) -> Result<Vec<(KeyRecord, Vec<Day>)>> {
+    let mut all = Vec::with_capacity(keys.len());
+    for (instance, hash) in keys {
+        // In this order: a use that is written in between is then in the record, and not yet among the days.
+        let days = days(db, instance, hash)?;
+        all.extend(rows::find(db, instance, hash)?.map(|record| (record, days)));
+    }
+    Ok(all)
+}
+
+fn days(db: &Connection, instance: &str, hash: &KeyHash) -> Result<Vec<Day>> {
     let day = |row: &Row<'_>| {
         let count = u64::try_from(row.get::<_, i64>(1)?).map_err(|_| unreadable(1, "a count"))?;
         Ok(Day { day: row.get(0)?, count })

@@ -14,6 +14,7 @@ mod rows;
 
 use std::future::ready;
 use std::path::Path;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
@@ -25,7 +26,7 @@ use super::block::{Block, Subject};
 use super::change::Change;
 use super::errand::{Errand, Settled};
 use super::lease::{Asked, Position, Renewed};
-use super::query::Gathering;
+use super::query::{Gathering, KEYS_WITH_DAYS};
 use super::store::{Answer, Confirmation, KeyStore, Learned, Ledger, Revoked, StoreError, Use};
 use super::{Admission, Amended, Amendment, Cursor, Day, Ending, KeyHash, KeyRecord, Page, Query};
 
@@ -167,9 +168,15 @@ impl Ledger for Embedded {
         })
     }
 
-    fn days_of<'a>(&'a self, instance: &'a str, hash: &'a KeyHash) -> Answer<'a, Vec<Day>> {
-        let (instance, hash) = (instance.to_owned(), *hash);
-        self.ask(move |db| listing::days(db, &instance, &hash))
+    fn with_days<'a>(&'a self, keys: &'a [KeyRecord]) -> Answer<'a, Vec<(KeyRecord, Vec<Day>)>> {
+        Box::pin(async move {
+            let mut all = Vec::with_capacity(keys.len());
+            for keys in keys.chunks(KEYS_WITH_DAYS) {
+                let keys: Vec<_> = keys.iter().map(|key| (Arc::clone(&key.instance), key.hash)).collect();
+                all.extend(self.ask(move |db| listing::with_days(db, &keys)).await?);
+            }
+            Ok(all)
+        })
     }
 
     fn block<'a>(&'a self, block: &'a Block, event: &'a Event) -> Answer<'a, Position> {

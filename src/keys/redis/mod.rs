@@ -131,8 +131,8 @@ impl Ledger for RedisStore {
         Box::pin(self.amend_policy(amendment))
     }
 
-    fn days_of<'a>(&'a self, instance: &'a str, hash: &'a KeyHash) -> Answer<'a, Vec<Day>> {
-        Box::pin(self.days(instance, hash))
+    fn with_days<'a>(&'a self, keys: &'a [KeyRecord]) -> Answer<'a, Vec<(KeyRecord, Vec<Day>)>> {
+        Box::pin(self.records_with_days(keys))
     }
 
     fn block<'a>(&'a self, block: &'a Block, event: &'a Event) -> Answer<'a, Position> {

@@ -12,7 +12,7 @@ use super::super::audit::{Action, Actor, Event, Head, Trim};
 use super::super::block::{Block, Subject};
 use super::super::errand::{State, Task};
 use super::super::lease::{Follower, Moment, Renewed, Whom};
-use super::super::store::{Admission, Amendment, Confirmation, Counted, Ending, StoreError, Use};
+use super::super::store::{Admission, Amendment, Confirmation, Counted, Day, Ending, StoreError, Use};
 use super::super::{AddressFamily, Issuer, KeyHash, KeyRecord, Policy, Query, Rate, Revocation, RevokedBy};
 use super::RedisStore;
 use super::chain::Chain;
@@ -60,11 +60,12 @@ impl Trial {
         let used = Use { instance, hash: record.hash, at: *now, over, count: 1 };
         // Twice, since only from the second on is the script called by its digest.
         store.advance("probe", &[used.clone(), used]).await?;
-        let found = store.record_of(INSTANCE, &record.hash).await?;
-        let days = store.days(INSTANCE, &record.hash).await?;
+        let found = store.records_with_days(std::slice::from_ref(record)).await?;
         let counted = store.count_one("probe", Rate::per_second(NonZeroU32::MIN)).await?;
         let is_counted = matches!(counted, Counted::Within { remaining: 0, .. });
-        Ok(is_counted && found.is_some_and(|found| found.last_used_over == Some(over)) && days.len() == 1)
+        let is_noted =
+            |(found, days): &(KeyRecord, Vec<Day>)| found.last_used_over == Some(over) && days.len() == 1;
+        Ok(is_counted && found.len() == 1 && found.iter().all(is_noted))
     }
 
     async fn lists_a_key(&self) -> Result<bool, StoreError> {

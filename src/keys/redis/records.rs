@@ -178,7 +178,7 @@ pub(super) fn learned(record: &KeyRecord, outcome: Outcome) -> Result<Learned, S
 }
 
 /// Reads the answers to `HGETALL` of a record and `GET` of its last use.
-fn read(
+pub(super) fn read(
     instance: &str,
     hash: &KeyHash,
     record: Option<Value>,

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use ::redis::{Script, pipe};
+use ::redis::{Script, Value, from_redis_value, pipe};
 
-use super::super::KeyHash;
+use super::super::KeyRecord;
+use super::super::query::KEYS_WITH_DAYS;
 use super::super::store::{Day, StoreError, Use, day_of, millis};
-use super::RedisStore;
+use super::{RedisStore, records};
 
 const NOTE_USED: &str = include_str!("scripts/note_used.lua");
 /// One pipeline holds so many uses, to be done well within the time that an answer may take.
@@ -35,20 +36,42 @@ impl RedisStore {
         Ok(())
     }
 
-    /// The days on which a key was used, the newest first: the sums over all replicas.
-    pub(super) async fn days(&self, instance: &str, hash: &KeyHash) -> Result<Vec<Day>, StoreError> {
-        let name = self.names.days(instance, hash);
-        let mut pipeline = pipe();
-        pipeline.cmd("HGETALL").arg(&name);
-        let (counts,): (Vec<(String, u64)>,) = self.link.run(&pipeline).await?;
-        let mut days: BTreeMap<u32, u64> = BTreeMap::new();
-        for (field, count) in counts {
-            let day = field.split_once(':').and_then(|(day, _)| day.parse().ok());
-            let day =
-                day.ok_or_else(|| StoreError::Corrupt(format!("{name} has an unexpected field {field}")))?;
-            let sum = days.entry(day).or_default();
-            *sum = sum.saturating_add(count);
+    /// In one pipeline, and the days first: a use that is written in between is then in the record, and not yet
+    /// among the days.
+    pub(super) async fn records_with_days(
+        &self,
+        keys: &[KeyRecord],
+    ) -> Result<Vec<(KeyRecord, Vec<Day>)>, StoreError> {
+        let mut all = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(KEYS_WITH_DAYS) {
+            let mut pipeline = pipe();
+            for KeyRecord { instance, hash, .. } in keys {
+                pipeline.cmd("HGETALL").arg(self.names.days(instance, hash));
+                pipeline.cmd("HGETALL").arg(self.names.key(instance, hash));
+                pipeline.cmd("GET").arg(self.names.usage(instance, hash));
+            }
+            let values: Vec<Value> = self.link.run(&pipeline).await?;
+            let mut values = values.into_iter();
+            for KeyRecord { instance, hash, .. } in keys {
+                let days = read_days(&self.names.days(instance, hash), values.next())?;
+                let record = records::read(instance, hash, values.next(), values.next())?;
+                all.extend(record.map(|record| (record, days)));
+            }
         }
-        Ok(days.into_iter().rev().map(|(day, count)| Day { day, count }).collect())
+        Ok(all)
     }
+}
+
+/// The newest first: the sums over all replicas.
+fn read_days(name: &str, counts: Option<Value>) -> Result<Vec<Day>, StoreError> {
+    let unexpected = |what: &str| StoreError::Corrupt(format!("{name} has an unexpected {what}"));
+    let counts: Vec<(String, u64)> =
+        from_redis_value(counts.unwrap_or(Value::Nil)).map_err(|_| unexpected("count"))?;
+    let mut days: BTreeMap<u32, u64> = BTreeMap::new();
+    for (field, count) in counts {
+        let day = field.split_once(':').and_then(|(day, _)| day.parse().ok());
+        let sum = days.entry(day.ok_or_else(|| unexpected(&format!("field {field}")))?).or_default();
+        *sum = sum.saturating_add(count);
+    }
+    Ok(days.into_iter().rev().map(|(day, count)| Day { day, count }).collect())
 }
