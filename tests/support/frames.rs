@@ -149,7 +149,10 @@ impl Frames {
                     return StreamEnd::Gone;
                 }
                 RST_STREAM if own == stream => return StreamEnd::Reset { status, content },
-                HEADERS if own == stream => status = status.or(Some(status_of(&payload))),
+                // Of interim answers and trailers there is nothing to tell.
+                HEADERS if own == stream && status.is_none_or(|status| status < 200) => {
+                    status = Some(status_of(&payload));
+                }
                 DATA if own == stream => content.extend_from_slice(&payload),
                 _ => {}
             }
