@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 
 use memchr::memchr;
 
-use chunks::Chunks;
+use chunks::{Chunks, is_token};
 
 /// Follows the requests of one HTTP/1.1 connection.
 #[derive(Debug)]
@@ -197,18 +197,24 @@ impl Head {
         Some(())
     }
 
-    /// RFC 9112 §6.1: no coding is understood here but `chunked`, which may be applied only once.
+    /// RFC 9112 §6.1: no coding is understood here but `chunked`, which may be applied only once. Where it is not the last
+    /// one, nobody knows where the content ends, and that is what is wrong with the request (§6.3).
     fn transfer_encoding(&mut self, value: &[u8]) -> Option<()> {
         if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
-            let mut codings = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-            self.unknown_coding = codings.any(|one| {
-                !one.eq_ignore_ascii_case(b"chunked") && one.iter().all(u8::is_ascii_alphanumeric)
-            });
+            self.unknown_coding = !self.chunked && is_chunked_at_its_end(value);
             return None;
         }
         self.chunked = true;
         Some(())
     }
+}
+
+/// Whether codings that are not understood here are followed by `chunked`.
+fn is_chunked_at_its_end(codings: &[u8]) -> bool {
+    let mut codings = codings.rsplit(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
+    let is_named = |coding: &[u8]| !coding.is_empty() && coding.iter().copied().all(is_token);
+    codings.next().is_some_and(is_chunked) && codings.all(|coding| is_named(coding) && !is_chunked(coding))
 }
 
 /// The value of a field, if it has this name.
@@ -289,9 +295,14 @@ mod tests {
     #[test]
     fn a_coding_that_nobody_knows_is_told_from_one_that_is_wrong() {
         for (codings, part) in [
-            ("gzip", Part::Coding),
             ("gzip, chunked", Part::Coding),
-            ("chunked, identity", Part::Coding),
+            ("x-gzip,Chunked", Part::Coding),
+            ("gzip", Part::Head),
+            ("", Part::Head),
+            ("chunked, identity", Part::Head),
+            ("chunked, gzip, chunked", Part::Head),
+            (", chunked", Part::Head),
+            ("chunked\r\nTransfer-Encoding: identity", Part::Head),
             ("chunked, chunked", Part::Head),
             ("\u{b}chunked", Part::Head),
             ("chunked;q=1", Part::Head),
