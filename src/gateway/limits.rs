@@ -10,7 +10,7 @@ use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use super::recorded::Note;
 use crate::auth::{Admission, Claimant, Identity, Limits, Quota};
 use crate::http::header::{
-    RATELIMIT, RATELIMIT_LIMIT, RATELIMIT_POLICY, RATELIMIT_REMAINING, RATELIMIT_RESET,
+    RATELIMIT, RATELIMIT_LIMIT, RATELIMIT_POLICY, RATELIMIT_REMAINING, RATELIMIT_RESET, of_one_message,
 };
 use crate::http::{Refusal, append_number, whole_seconds};
 use crate::keys::Rate;
@@ -99,7 +99,7 @@ impl Words {
             parameter(text, b";r=", remaining.into());
             parameter(text, b";t=", whole_seconds(next_in));
         });
-        (policy.clone(), standing)
+        (policy.clone(), standing.map(of_one_message))
     }
 }
 
@@ -172,6 +172,8 @@ mod tests {
         let headers = told(&standing, HeaderMap::new());
         assert_eq!(headers["ratelimit-policy"], "\"key\";q=600;w=60");
         assert_eq!(headers["ratelimit"], "\"key\";r=599;t=1");
+        assert!(headers["ratelimit"].is_sensitive(), "HTTP/2 keeps it for later answers");
+        assert!(!headers["ratelimit-policy"].is_sensitive(), "it comes again");
         standing.address.set(quota("1200/1d", 0, 71_001));
         let headers = told(&standing, HeaderMap::new());
         assert_eq!(headers["ratelimit-policy"], "\"address\";q=1200;w=86400, \"key\";q=600;w=60");

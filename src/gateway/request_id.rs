@@ -8,6 +8,7 @@ use bytes::Bytes;
 use hyper::header::HeaderValue;
 
 use crate::http::append_address;
+use crate::http::header::of_one_message;
 
 /// Makes ids: 128 bits, unlike any other worker's and any earlier start's. Not secret, not unguessable.
 #[derive(Debug)]
@@ -56,7 +57,7 @@ impl Trace {
 
     /// The request's id.
     pub(super) fn id(&self) -> HeaderValue {
-        self.part(3..35)
+        of_one_message(self.part(3..35))
     }
 
     /// A `traceparent` that begins a trace with this request; not sampled, as nothing is recorded here.
@@ -132,6 +133,7 @@ mod tests {
         for client in ["203.0.113.9", "2001:db8:1111:2222:3333:4444:5555:6666", "::ffff:255.255.255.255"] {
             let trace = Trace::new(&id, client.parse().expect("an address"));
             assert_eq!(trace.id(), "0af7651916cd43dd8448eb211c80319c");
+            assert!(trace.id().is_sensitive(), "HTTP/2 keeps it for later answers");
             assert_eq!(trace.traceparent(), "00-0af7651916cd43dd8448eb211c80319c-8448eb211c80319c-00");
             assert!(is_traceparent(&trace.traceparent()));
             assert_eq!(trace.client(), client);

@@ -1,6 +1,6 @@
 //! Header field names that the gateway reads, writes or refuses to let through.
 
-use hyper::header::{HeaderMap, HeaderName};
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
 /// How the request was authenticated: `jwt`, `api_key` or `none`.
 pub const X_AUTH_METHOD: HeaderName = HeaderName::from_static("x-auth-method");
@@ -34,6 +34,14 @@ pub const RATELIMIT_RESET: HeaderName = HeaderName::from_static("ratelimit-reset
 pub const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 /// Not in RFC 9110, but still sent by old clients; concerns one connection only.
 pub const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// A value that no other message has. HTTP/2 would compare it with all its like and keep it for later messages to refer
+/// to, in the place of something that comes again; it is told not to (RFC 7541 §6.2.3).
+#[must_use]
+pub fn of_one_message(mut value: HeaderValue) -> HeaderValue {
+    value.set_sensitive(true);
+    value
+}
 
 /// Fields that clients may not send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

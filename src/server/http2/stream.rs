@@ -1,5 +1,6 @@
 //! One stream of HTTP/2, from its request to the end of its answer, unless its line is cut.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
@@ -123,13 +124,26 @@ impl Reply {
 
 /// Says when the answer was made, where it does not say so itself (RFC 9110 §6.6.1).
 fn dated(head: &mut Response<()>) {
-    let entry = head.headers_mut().entry(DATE);
-    let now = || HeaderValue::try_from(httpdate::fmt_http_date(SystemTime::now()));
-    if let hyper::header::Entry::Vacant(vacant) = entry
-        && let Ok(now) = now()
+    if let hyper::header::Entry::Vacant(vacant) = head.headers_mut().entry(DATE)
+        && let Some(date) = date_of(SystemTime::now())
     {
-        vacant.insert(now);
+        vacant.insert(date);
     }
+}
+
+/// Made once a second.
+fn date_of(time: SystemTime) -> Option<HeaderValue> {
+    thread_local! {
+        static LATEST: RefCell<(u64, Option<HeaderValue>)> = const { RefCell::new((0, None)) };
+    }
+    let second = time.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
+    LATEST.with_borrow_mut(|(made, date)| {
+        if *made != second {
+            *made = second;
+            *date = HeaderValue::try_from(httpdate::fmt_http_date(time)).ok();
+        }
+        date.clone()
+    })
 }
 
 /// Passes content on as fast as the client takes it; of what comes, one part waits here.
@@ -230,3 +244,19 @@ impl Reader {
 
 /// For an answer to be read before its stream is reset.
 const LINGER: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_second_has_its_own_date() {
+        let date = |millis| date_of(SystemTime::UNIX_EPOCH + Duration::from_millis(millis)).expect("a date");
+        for _ in 0..2 {
+            assert_eq!(date(784_111_777_000), "Sun, 06 Nov 1994 08:49:37 GMT");
+            assert_eq!(date(784_111_777_999), "Sun, 06 Nov 1994 08:49:37 GMT");
+            assert_eq!(date(784_111_778_000), "Sun, 06 Nov 1994 08:49:38 GMT");
+        }
+        assert!(date_of(SystemTime::UNIX_EPOCH - Duration::from_secs(1)).is_none());
+    }
+}
