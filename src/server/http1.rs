@@ -225,7 +225,7 @@ where
 /// Most that hyper buffers of one connection in each direction: a few TLS records.
 const BUFFER_BYTES: usize = 64 * 1024;
 /// Long enough that a busy keep-alive connection never dozes.
-const DOZE_AFTER: Duration = Duration::from_secs(2);
+const DOZE_AFTER: Duration = Duration::from_millis(500);
 /// For the end of an idle connection to leave.
 const GOODBYE: Duration = Duration::from_secs(2);
 /// What hyper takes unless told otherwise.

@@ -47,7 +47,7 @@ async fn connect(gateway: &Gateway, via: Via, count: usize) -> Vec<Client> {
     clients
 }
 
-/// Longer than a connection takes to doze (2 s), and the allocator to return what that frees (1 s).
+/// Longer than a connection takes to doze (half a second), and the allocator to return what that frees (1 s).
 const QUIET: Duration = Duration::from_secs(5);
 /// The system looks every 10 s for what it could join to huge pages.
 const LATER: Duration = Duration::from_secs(30);
