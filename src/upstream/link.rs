@@ -163,7 +163,7 @@ impl Link {
         &mut self,
         head_timeout: Duration,
     ) -> impl Future<Output = Result<Response<()>, ForwardError>> {
-        Answer { link: self, since: Instant::now(), head_timeout }
+        Answer { link: self, is_in_line: false, since: Instant::now(), head_timeout }
     }
 
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<()>, ForwardError>> {
@@ -293,6 +293,8 @@ impl Link {
 /// The wait for the head of an answer. Written out, since an `async` block would have room for the answer twice.
 struct Answer<'l> {
     link: &'l mut Link,
+    /// Whether all that was ready to run before has run since.
+    is_in_line: bool,
     since: Instant,
     head_timeout: Duration,
 }
@@ -301,7 +303,13 @@ impl Future for Answer<'_> {
     type Output = Result<Response<()>, ForwardError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { link, since, head_timeout } = self.get_mut();
+        let Self { link, is_in_line, since, head_timeout } = self.get_mut();
+        // First all requests that have come are judged, then all are sent, one behind the other. An instance that has
+        // nothing to do sleeps, and to wake it is a fifth of what a request costs: so it is woken once for all of them.
+        if !std::mem::replace(is_in_line, true) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         if let Poll::Ready(answer) = link.poll_answer(cx) {
             return Poll::Ready(answer);
         }

@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_exchange_runs_its_task_once_to_ask_and_once_when_the_answer_has_come() {
+    async fn an_exchange_runs_its_task_to_get_in_line_to_ask_and_when_the_answer_has_come() {
         let work = async {
             let upstream = Rc::new(Upstream::new(Settings::patient(instance())));
             exchange(&upstream).await;
@@ -194,7 +194,7 @@ mod tests {
                     exchange.as_mut().poll(cx)
                 });
                 assert_eq!(content.await, "ok");
-                assert_eq!(runs, 2);
+                assert_eq!(runs, 3);
             }
         };
         // A task of its own, so that it runs only when it is woken.
