@@ -91,10 +91,11 @@ impl Handler for Admin {
 
     async fn handle(
         &self,
-        request: Request<Received>,
+        request: &mut Option<Request<Received>>,
         peer: &Peer,
         _line: Line,
     ) -> Result<Response<Self::Body>, Abort> {
+        let request = request.take().ok_or(Abort)?;
         if request.uri().path().starts_with(ROOT) {
             return Ok(self.door.answer(request, peer).await);
         }

@@ -18,7 +18,7 @@ use crate::auth::Denied;
 use crate::http::RequestBody;
 use crate::http::header::X_AUTH_METHOD;
 use crate::keys::{Adoption, Issuer, KeyRecord, OwnerRefusal, Policy, Token, read_timestamp};
-use crate::upstream::Upstream;
+use crate::upstream::{Outbound, Upstream};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
@@ -110,16 +110,17 @@ impl Question<'_> {
         refusal(status, &body).map(Said::No).ok_or_else(|| unclear(status.as_str()))
     }
 
-    fn request(&self, path: &'static str) -> Option<Request<RequestBody>> {
+    fn request(&self, path: &'static str) -> Option<Outbound> {
         let mut bearer = HeaderValue::try_from(format!("Bearer {}", self.key.expose())).ok()?;
         bearer.set_sensitive(true);
-        Request::get(path)
+        let request = Request::get(path)
             .header(HOST, self.upstream.settings().authority.as_str())
             .header(USER_AGENT, concat!("openbin-gateway/", env!("CARGO_PKG_VERSION")))
             .header(X_AUTH_METHOD, "none")
             .header(AUTHORIZATION, bearer)
             .body(RequestBody::own(Bytes::new()))
-            .ok()
+            .ok()?;
+        Some(Outbound::new(request, |_| ()))
     }
 }
 

@@ -6,8 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use hyper::{Request, Response, StatusCode, Version};
-use tokio::task::JoinHandle;
+use hyper::{Response, StatusCode, Version};
 
 use super::denial::Stop;
 use super::live::LiveExchanges;
@@ -17,9 +16,9 @@ use super::recorded::Note;
 use super::route::Route;
 use crate::auth::{Identity, Limits};
 use crate::http::header::{remove_hop_by_hop, remove_identity};
-use crate::http::{Body, Refusal, RequestBody};
+use crate::http::{Body, Refusal};
 use crate::keys::audit::{Actor, Role};
-use crate::upstream::{Exchange, ForwardError, Upstream};
+use crate::upstream::{Exchange, ForwardError, Outbound, Upstream};
 
 /// An answer that is not recorded yet.
 pub(super) type Answer = Response<Body<Exchange>>;
@@ -43,43 +42,27 @@ pub(super) struct Asker {
 /// Sends the request on, and learns from the answer what it does to keys and sessions.
 pub(super) async fn forward(
     way: &Way<'_>,
-    request: &mut Option<Request<RequestBody>>,
-    asker: Asker,
+    request: &mut Option<Outbound>,
+    asker: &mut Asker,
     note: &mut Note,
 ) -> Result<Answer, Stop> {
     let started = Instant::now();
-    let Asker { route, identity, address } = asker;
-    let sent = match (Effect::of(route, identity.as_ref(), way.instance), identity) {
-        (Some(effect), Some(identity)) => {
-            let (upstream, instance) = (Rc::clone(way.upstream), Arc::clone(way.instance));
-            let (exemption, mut request) = (note.exemption(), request.take());
-            let mut work = to_its_end(async move {
-                let answer = send(&upstream, &mut request).await?;
-                // It has been done, and may be what ends this very credential.
-                exemption.grant();
-                let actor = actor(&identity, address);
-                effect.take(&instance, &identity, &actor, answer).await.map_err(|_| Stop::BrokenOff)
-            });
-            let done = note.unless_cut(pin!(&mut work)).await;
-            if done.is_err() && !note.request_is_whole() {
-                work.abort();
-            }
-            done.map(|done| done.unwrap_or(Err(Stop::BrokenOff)))
-        }
-        (_, identity) => {
-            let work = async {
-                match (send(way.upstream, request).await, identity) {
-                    (Ok(answer), Some(identity)) if answer.status() == StatusCode::UNAUTHORIZED => {
-                        let refused = Box::pin(mirror::refused(way.instance, &identity, answer));
-                        refused.await.map_err(|_| Stop::BrokenOff)
-                    }
-                    (sent, _) => sent,
+    let sent = if let Some(effect) = Effect::of(&asker.route, asker.identity.as_ref(), way.instance) {
+        // Boxed, as all that is rare.
+        Box::pin(send_to_its_end(way, request.take(), (effect, asker), note)).await
+    } else {
+        let asker = asker.identity.as_ref();
+        let work = pin!(async {
+            match (send(way.upstream, request).await, asker) {
+                (Ok(answer), Some(asker)) if answer.status() == StatusCode::UNAUTHORIZED => {
+                    let refused = Box::pin(mirror::refused(way.instance, asker, answer));
+                    refused.await.map_err(|_| Stop::BrokenOff)
                 }
-            };
-            note.unless_cut(pin!(work)).await
-        }
+                (sent, _) => sent,
+            }
+        });
+        note.unless_cut(work).await.flatten()
     };
-    let sent = sent.flatten();
     note.edit(|record| record.upstream = Some(started.elapsed()));
     if let Ok(answer) = &sent
         && mirror::may_issue(way.instance, answer)
@@ -89,22 +72,37 @@ pub(super) async fn forward(
     sent.map(cleaned)
 }
 
+/// Sends a request on that does something to keys or sessions. Runs to its end even if the client goes away meanwhile:
+/// what an instance has done to a key must be known here.
+async fn send_to_its_end(
+    way: &Way<'_>,
+    mut request: Option<Outbound>,
+    (effect, asker): (Effect, &mut Asker),
+    note: &mut Note,
+) -> Result<Answer, Stop> {
+    let Some(identity) = asker.identity.take() else { return Err(Stop::BrokenOff) };
+    let (upstream, instance) = (Rc::clone(way.upstream), Arc::clone(way.instance));
+    let (exemption, address) = (note.exemption(), asker.address);
+    let mut work = tokio::task::spawn_local(async move {
+        let answer = send(&upstream, &mut request).await?;
+        // It has been done, and may be what ends this very credential.
+        exemption.grant();
+        let actor = actor(&identity, address);
+        effect.take(&instance, &identity, &actor, answer).await.map_err(|_| Stop::BrokenOff)
+    });
+    let done = note.unless_cut(pin!(&mut work)).await;
+    if done.is_err() && !note.request_is_whole() {
+        work.abort();
+    }
+    done?.unwrap_or(Err(Stop::BrokenOff))
+}
+
 /// A user, as the audit chain names them.
 pub(super) fn actor(identity: &Identity, address: IpAddr) -> Actor {
     Actor { role: Role::User, name: Some(identity.user_id().text()), address: Some(address) }
 }
 
-/// Runs to its end even if the client goes away meanwhile: what an instance has done to a key must be known here.
-fn to_its_end(
-    work: impl Future<Output = Result<Answer, Stop>> + 'static,
-) -> JoinHandle<Result<Answer, Stop>> {
-    tokio::task::spawn_local(work)
-}
-
-pub(super) async fn send(
-    upstream: &Rc<Upstream>,
-    request: &mut Option<Request<RequestBody>>,
-) -> Result<Answer, Stop> {
+pub(super) async fn send(upstream: &Rc<Upstream>, request: &mut Option<Outbound>) -> Result<Answer, Stop> {
     match upstream.send(request).await {
         // Nothing was offered to switch to, so what follows is not what this request asked for.
         Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {

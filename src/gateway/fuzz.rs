@@ -9,7 +9,7 @@ use super::credential::{ACCESS_COOKIE, cookies, presented};
 use super::origin::Scheme;
 use super::request_id::{RequestIds, Trace};
 use super::route::classify;
-use super::stamp::{Stamp, stamp};
+use super::stamp::{Stamp, all};
 use super::{csrf, target};
 
 /// Reads a head, judges it and stamps it. Lines that no server would let through are left out.
@@ -26,10 +26,11 @@ pub fn head(text: &[u8]) {
     case_does_not_count(&method, target.path());
     credential_is_where_openbin_looks(request.headers());
     let _ = csrf::check(&method, request.headers());
-    let trace = Trace::new(&RequestIds::new().next(), std::net::IpAddr::from([127, 0, 0, 1]));
+    let trace = Trace { id: RequestIds::new().next(), from: std::net::IpAddr::from([127, 0, 0, 1]) };
     let authority = Some(HeaderValue::from_static("localhost"));
-    stamp(&mut request, Stamp { identity: None, scheme: Scheme::Https, authority, trace: &trace });
-    nothing_is_forged(request.headers());
+    let mut stamp = Stamp::new(None, Scheme::Https, authority, trace);
+    stamp.clear(&mut request);
+    nothing_is_forged(&all(&stamp, request.headers()));
 }
 
 /// Reads cookies from one field, and from the same field split in two.
@@ -100,7 +101,9 @@ fn nothing_is_forged(headers: &HeaderMap) {
     for name in ["connection", "te", "upgrade", "expect", "keep-alive", "proxy-connection"] {
         assert!(!headers.contains_key(name), "{name} would reach the instance");
     }
-    for name in ["host", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-request-id"] {
+    for name in
+        ["host", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-request-id", "traceparent"]
+    {
         assert_eq!(headers.get_all(name).iter().count(), 1, "{name}");
     }
     assert!(headers.get_all(COOKIE).iter().count() <= 1);

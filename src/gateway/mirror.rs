@@ -57,13 +57,13 @@ struct Deleted {
 
 impl Effect {
     /// What a request on this route does; `None`: nothing that matters here.
-    pub(super) fn of(route: Route, identity: Option<&Identity>, instance: &Instance) -> Option<Self> {
+    pub(super) fn of(route: &Route, identity: Option<&Identity>, instance: &Instance) -> Option<Self> {
         let identity = identity?;
         match route {
             Route::CreateKey => Some(Self::Creates),
-            Route::RevokeKey(id) => Some(Self::Revokes(id)),
-            Route::RevokeAllKeys(user) => Some(Self::RevokesAllOf(user)),
-            Route::DeleteUser(user) => Some(Self::Deletes(user)),
+            Route::RevokeKey(id) => Some(Self::Revokes(id.clone())),
+            Route::RevokeAllKeys(user) => Some(Self::RevokesAllOf(user.clone())),
+            Route::DeleteUser(user) => Some(Self::Deletes(user.clone())),
             Route::DeleteAccount => Some(Self::Deletes(identity.user_id().text())),
             Route::SignOut if instance.end_sessions => identity.ending().map(Self::SignsOut),
             Route::SignOut | Route::Open | Route::Protected | Route::ListKeys => None,

@@ -1,5 +1,6 @@
 //! One worker's gateway, and the walk of one request through it.
 
+mod onward;
 mod own_keys;
 mod refuse;
 
@@ -9,10 +10,10 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwap;
-use http_body::Body as _;
 use hyper::header::{CONTENT_LENGTH, HeaderValue, USER_AGENT};
-use hyper::{Method, Request, Response, Uri, Version};
+use hyper::{Method, Request, Response, Version};
 
+use self::onward::limited;
 use self::refuse::refuse;
 use super::denial::{Stop, told};
 use super::forward::{Answer, Asker, Way, forward};
@@ -21,14 +22,14 @@ use super::live::LiveExchanges;
 use super::origin::Origin;
 use super::plan::Plan;
 use super::recorded::{Note, Recorded};
-use super::request_id::{RequestId, RequestIds, Trace};
+use super::request_id::{RequestIds, Trace};
 use super::route::{Route, classify, is_endpoint};
-use super::stamp::{Stamp, stamp};
+use super::stamp::Stamp;
 use super::stand_in::Acts;
 use super::{adopt, authority, credential, csrf, target, upgrade};
 use crate::auth::{self, Denied, Identity, look_again};
 use crate::http::header::X_REQUEST_ID;
-use crate::http::{Abort, Body, Handler, Line, Peer, Received, Refusal, RequestBody};
+use crate::http::{Abort, Body, Handler, Line, Peer, Received, Refusal};
 use crate::keys::{AddressFamily, Attempt, Epoch, Token, UsageShard};
 use crate::observe::{Credential, Metrics, Outcome, Record, WorkerObserver};
 use crate::upstream::{Exchange, Upstream};
@@ -92,7 +93,7 @@ impl Gateway {
         }
     }
 
-    /// The walk of one request, step by step. A future has room for all that it is given, so this one is only lent it.
+    /// The walk of one request, step by step.
     async fn pass(
         &self,
         view: &View,
@@ -134,23 +135,18 @@ impl Gateway {
         }
         target::empty_where_said(request, way.upstream.settings().response_timeout).await?;
         let request = came.take().ok_or(Stop::BrokenOff)?;
-        let mut request = Some(limited(request, &view.plan, &arrival.line, note)?);
-        let going = request.as_mut().ok_or(Stop::BrokenOff)?;
-        *going.uri_mut() = Uri::from(target);
-        let (scheme, trace) = (arrival.origin.scheme, &arrival.trace);
-        let forged = stamp(going, Stamp { identity: identity.as_ref(), scheme, authority, trace });
-        if forged > 0 {
-            self.metrics.forged_headers.inc_by(forged);
-        }
+        let request = limited(request, target, (&view.plan, &arrival.line), note)?;
         let acts = if route.is_open() { Acts::AsNobody } else { Acts::AsOwner };
-        way.instance.stand_ins.put_in(going.headers_mut(), identity.as_ref(), acts, arrival.at)?;
+        let stamp = Stamp::new(identity.as_ref(), arrival.origin.scheme, authority, arrival.trace);
         if let Some(upgrade) = upgrade {
+            let offer = upgrade.offer();
+            let request = self.outbound(&way, (request, stamp), Some(&offer), (acts, arrival.at))?;
             let asker = upgrade::Asker { identity, line: &arrival.line, metrics: &self.metrics };
-            let request = request.take().ok_or(Stop::BrokenOff)?;
-            return Box::pin(upgrade.ask(&way, request, asker, note)).await;
+            return Box::pin(offer.make(&way, request, asker, note)).await;
         }
-        let asker = Asker { route, identity, address: arrival.origin.address };
-        forward(&way, &mut request, asker, note).await
+        let mut request = Some(self.outbound(&way, (request, stamp), None, (acts, arrival.at))?);
+        let mut asker = Asker { route, identity, address: arrival.origin.address };
+        forward(&way, &mut request, &mut asker, note).await
     }
 
     /// Who the request comes from; `None` on open routes, for whoever cannot or need not say.
@@ -234,10 +230,10 @@ impl Gateway {
         next
     }
 
-    fn begin(&self, request: &Request<Received>, id: RequestId, arrival: &Arrival) -> Note {
+    fn begin(&self, request: &Request<Received>, arrival: &Arrival) -> Note {
         let record = Record {
             started: arrival.started,
-            request_id: id.0,
+            request_id: arrival.trace.id.0,
             client: arrival.origin.address,
             instance: None,
             version: request.version(),
@@ -264,20 +260,21 @@ impl Handler for Gateway {
 
     async fn handle(
         &self,
-        request: Request<Received>,
+        came: &mut Option<Request<Received>>,
         peer: &Peer,
         line: Line,
     ) -> Result<Response<Self::Body>, Abort> {
+        let request = came.as_ref().ok_or(Abort)?;
         let view = self.view();
         let started = Instant::now();
         let origin = Origin::of(peer, request.headers(), &view.plan.trusted_proxies);
         let standing = Standing::new(origin.address, started);
         let id = self.ids.next();
-        let trace = Trace::new(&id, origin.address);
+        let trace = Trace { id, from: origin.address };
         let arrival = Arrival { trace, origin, at: SystemTime::now(), started, standing, line };
-        let mut note = self.begin(&request, id, &arrival);
+        let mut note = self.begin(request, &arrival);
         let (version, is_head) = (request.version(), request.method() == Method::HEAD);
-        let passed = self.pass(&view, &mut Some(request), peer, &arrival, &mut note).await;
+        let passed = self.pass(&view, came, peer, &arrival, &mut note).await;
         let mut response = match passed.and_then(|response| note.answer().map(|()| response)) {
             Ok(response) => response,
             Err(Stop::Refused(refusal)) => {
@@ -289,7 +286,7 @@ impl Handler for Gateway {
         if is_head {
             response = without_content(response);
         }
-        response.headers_mut().insert(X_REQUEST_ID, arrival.trace.id());
+        response.headers_mut().insert(X_REQUEST_ID, arrival.trace.id.value());
         arrival.standing.tell(response.headers_mut(), &self.words);
         note.edit(|record| record.status = Some(response.status().as_u16()));
         Ok(response.map(|body| Recorded::new(body, note)))
@@ -364,21 +361,6 @@ async fn adopt_key(way: &Way<'_>, text: &[u8]) -> Result<crate::keys::Adoption, 
         crate::keys::Issuer::Openbin => adopt::ask(way.upstream, way.instance, &key).await,
         crate::keys::Issuer::Gateway => Ok(crate::keys::Adoption::Unknown),
     }
-}
-
-/// Refuses content that says itself that it is too long, and counts the rest as it comes.
-fn limited(
-    request: Request<Received>,
-    plan: &Plan,
-    line: &Line,
-    note: &mut Note,
-) -> Result<Request<RequestBody>, Refusal> {
-    if request.body().size_hint().lower() > plan.max_body_bytes {
-        return Err(Refusal::ContentTooLarge);
-    }
-    let request = RequestBody::limited(request, plan.max_body_bytes, plan.body_floor, line);
-    note.count_request(request.body().progress());
-    Ok(request)
 }
 
 /// What HEAD is answered with: how long the content would be, and none of it (RFC 9110 §9.3.2). Over HTTP/2

@@ -2,9 +2,7 @@
 
 use std::cell::Cell;
 use std::net::IpAddr;
-use std::ops::RangeBounds;
 
-use bytes::Bytes;
 use hyper::header::HeaderValue;
 
 use crate::http::append_address;
@@ -37,42 +35,50 @@ impl RequestIds {
     }
 }
 
-/// What header fields say of where a request comes from. One piece of memory, of which each value is a part: a
-/// piece for each would be more to ask for, and more to keep at hand.
-#[derive(Debug)]
-pub(super) struct Trace(Bytes);
+impl RequestId {
+    /// As a field of one answer.
+    pub(super) fn value(&self) -> HeaderValue {
+        // Digits are visible ASCII, which every header value may be.
+        of_one_message(HeaderValue::from_bytes(&self.0).unwrap_or_else(|_| HeaderValue::from_static("-")))
+    }
+}
+
+/// What header fields say of where a request comes from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Trace {
+    pub(super) id: RequestId,
+    /// The client's address.
+    pub(super) from: IpAddr,
+}
 
 impl Trace {
-    /// Of the request with this id from this client.
-    pub(super) fn new(id: &RequestId, client: IpAddr) -> Self {
-        let mut text = [0; TRACEPARENT_BYTES + LONGEST_ADDRESS];
-        let (parent, mut rest) = text.split_at_mut(TRACEPARENT_BYTES);
-        parent.copy_from_slice(b"00-00000000000000000000000000000000-0000000000000000-00");
-        parent[3..35].copy_from_slice(&id.0);
-        parent[36..52].copy_from_slice(&id.0[16..]);
-        append_address(&mut rest, client);
-        let free = rest.len();
-        Self(Bytes::copy_from_slice(text.get(..text.len() - free).unwrap_or_default()))
-    }
-
-    /// The request's id.
-    pub(super) fn id(&self) -> HeaderValue {
-        of_one_message(self.part(3..35))
-    }
-
     /// A `traceparent` that begins a trace with this request; not sampled, as nothing is recorded here.
-    pub(super) fn traceparent(&self) -> HeaderValue {
-        self.part(..TRACEPARENT_BYTES)
+    pub(super) fn traceparent(&self) -> [u8; TRACEPARENT_BYTES] {
+        let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+        text[3..35].copy_from_slice(&self.id.0);
+        text[36..52].copy_from_slice(&self.id.0[16..]);
+        text
     }
 
-    /// The client's address.
-    pub(super) fn client(&self) -> HeaderValue {
-        self.part(TRACEPARENT_BYTES..)
+    /// The client's address, in writing.
+    pub(super) fn client(&self) -> Address {
+        let mut text = [0; LONGEST_ADDRESS];
+        let mut rest = text.as_mut_slice();
+        append_address(&mut rest, self.from);
+        let length = LONGEST_ADDRESS - rest.len();
+        Address { text, length }
     }
+}
 
-    fn part(&self, range: impl RangeBounds<usize>) -> HeaderValue {
-        // All of it is visible ASCII, which every header value may be.
-        HeaderValue::from_maybe_shared(self.0.slice(range)).unwrap_or_else(|_| HeaderValue::from_static("-"))
+/// An address, in writing.
+pub(super) struct Address {
+    text: [u8; LONGEST_ADDRESS],
+    length: usize,
+}
+
+impl Address {
+    pub(super) fn text(&self) -> &[u8] {
+        self.text.get(..self.length).unwrap_or_default()
     }
 }
 
@@ -131,13 +137,14 @@ mod tests {
     fn fields_say_the_id_a_trace_that_begins_with_it_and_the_client() {
         let id = RequestId(*b"0af7651916cd43dd8448eb211c80319c");
         for client in ["203.0.113.9", "2001:db8:1111:2222:3333:4444:5555:6666", "::ffff:255.255.255.255"] {
-            let trace = Trace::new(&id, client.parse().expect("an address"));
-            assert_eq!(trace.id(), "0af7651916cd43dd8448eb211c80319c");
-            assert!(trace.id().is_sensitive(), "HTTP/2 keeps it for later answers");
-            assert_eq!(trace.traceparent(), "00-0af7651916cd43dd8448eb211c80319c-8448eb211c80319c-00");
-            assert!(is_traceparent(&trace.traceparent()));
-            assert_eq!(trace.client(), client);
+            let trace = Trace { id, from: client.parse().expect("an address") };
+            assert_eq!(trace.client().text(), client.as_bytes());
+            assert_eq!(trace.traceparent(), *b"00-0af7651916cd43dd8448eb211c80319c-8448eb211c80319c-00");
+            let value = HeaderValue::from_bytes(&trace.traceparent()).expect("a value");
+            assert!(is_traceparent(&value));
         }
+        assert_eq!(id.value(), "0af7651916cd43dd8448eb211c80319c");
+        assert!(id.value().is_sensitive(), "HTTP/2 keeps it for later answers");
     }
 
     #[test]

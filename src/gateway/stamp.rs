@@ -2,7 +2,7 @@
 //! and said by the gateway. Nothing else is touched.
 
 use http_body::Body;
-use hyper::header::{COOKIE, EXPECT, Entry, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use hyper::header::{COOKIE, EXPECT, Entry, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use hyper::{Request, Version};
 
 use super::origin::Scheme;
@@ -12,74 +12,105 @@ use crate::http::header::{
     Reserved, TRACEPARENT, X_AUTH_KEY_ID, X_AUTH_METHOD, X_AUTH_USER_EMAIL, X_AUTH_USER_ID, X_FORWARDED_FOR,
     X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID, remove_hop_by_hop,
 };
-use crate::keys::Label;
+use crate::upstream::Fields;
 
-/// What the gateway says of a request.
+/// What the gateway says of a request. Most of it never is in a map: it goes straight into the head's text.
 pub(super) struct Stamp<'r> {
-    pub(super) identity: Option<&'r Identity>,
-    pub(super) scheme: Scheme,
-    pub(super) authority: Option<HeaderValue>,
-    pub(super) trace: &'r Trace,
+    identity: Option<&'r Identity>,
+    scheme: Scheme,
+    authority: Option<HeaderValue>,
+    trace: Trace,
+    /// Whether the request is part of a trace that its client began.
+    is_traced: bool,
 }
 
-/// Rewrites a request's head for the instance; returns how many forged identity fields were dropped.
-pub(super) fn stamp<B: Body>(request: &mut Request<B>, stamp: Stamp<'_>) -> u64 {
-    let chunked = !request.body().is_end_stream() && request.body().size_hint().exact().is_none();
-    let headers = request.headers_mut();
-    let forged = remove_reserved(headers);
-    remove_hop_by_hop(headers);
-    // Met by this hop: the body is asked for as soon as the instance's connection can take it.
-    headers.remove(EXPECT);
-    join_cookies(headers);
-    if chunked {
-        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+impl<'r> Stamp<'r> {
+    pub(super) fn new(
+        identity: Option<&'r Identity>,
+        scheme: Scheme,
+        authority: Option<HeaderValue>,
+        trace: Trace,
+    ) -> Self {
+        Self { identity, scheme, authority, trace, is_traced: false }
     }
-    identify(headers, stamp.identity);
-    trace(headers, &stamp);
-    if let Some(authority) = stamp.authority {
-        headers.insert(X_FORWARDED_HOST, authority.clone());
-        headers.insert(HOST, authority);
-    } else {
+
+    /// Who the request comes from.
+    pub(super) fn identity(&self) -> Option<&'r Identity> {
+        self.identity
+    }
+
+    /// Takes out of a request's head what is not the client's to say; returns how many forged identity fields there
+    /// were.
+    pub(super) fn clear<B: Body>(&mut self, request: &mut Request<B>) -> u64 {
+        let chunked = !request.body().is_end_stream() && request.body().size_hint().exact().is_none();
+        let headers = request.headers_mut();
+        let forged = remove_reserved(headers);
+        remove_hop_by_hop(headers);
+        // Met by this hop: the body is asked for as soon as the instance's connection can take it.
+        headers.remove(EXPECT);
+        join_cookies(headers);
+        if chunked {
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        self.is_traced = is_traced(headers);
         // A client of HTTP/1.0 need not name a host, this hop must: none (RFC 9112 §3.2).
-        headers.insert(HOST, HeaderValue::from_static(""));
+        let host = self.authority.clone().unwrap_or(HeaderValue::from_static(""));
+        headers.insert(HOST, host);
+        *request.version_mut() = Version::HTTP_11;
+        forged
     }
-    *request.version_mut() = Version::HTTP_11;
-    forged
-}
 
-fn identify(headers: &mut HeaderMap, identity: Option<&Identity>) {
-    let method = identity.map_or("none", |identity| identity.method().as_str());
-    headers.insert(X_AUTH_METHOD, HeaderValue::from_static(method));
-    let Some(identity) = identity else { return };
-    set(headers, X_AUTH_USER_ID, identity.user_id());
-    if let Some(email) = identity.user_email() {
-        set(headers, X_AUTH_USER_EMAIL, email);
-    }
-    if let Some(key) = identity.active_key() {
-        set(headers, X_AUTH_KEY_ID, &key.id);
-    }
-}
-
-fn set(headers: &mut HeaderMap, name: HeaderName, label: &Label) {
-    // A label is visible ASCII, which every header value may be.
-    if let Ok(value) = HeaderValue::from_maybe_shared(label.bytes()) {
-        headers.insert(name, value);
-    }
-}
-
-fn trace(headers: &mut HeaderMap, stamp: &Stamp<'_>) {
-    headers.insert(X_FORWARDED_FOR, stamp.trace.client());
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(stamp.scheme.as_str()));
-    headers.insert(X_REQUEST_ID, stamp.trace.id());
-    match headers.entry(TRACEPARENT) {
-        Entry::Occupied(mut held) => {
-            if held.iter().count() != 1 || !is_traceparent(held.get()) {
-                held.insert(stamp.trace.traceparent());
+    /// Says what only the gateway may, of a request whose head was cleared of it.
+    pub(super) fn say(&self, fields: &mut Fields) {
+        let method = self.identity.map_or("none", |identity| identity.method().as_str());
+        fields.add(&X_AUTH_METHOD, method);
+        if let Some(identity) = self.identity {
+            fields.add(&X_AUTH_USER_ID, identity.user_id().as_str());
+            if let Some(email) = identity.user_email() {
+                fields.add(&X_AUTH_USER_EMAIL, email.as_str());
+            }
+            if let Some(key) = identity.active_key() {
+                fields.add(&X_AUTH_KEY_ID, key.id.as_str());
             }
         }
-        Entry::Vacant(free) => {
-            free.insert(stamp.trace.traceparent());
+        fields.add(&X_FORWARDED_FOR, self.trace.client().text());
+        fields.add(&X_FORWARDED_PROTO, self.scheme.as_str());
+        if let Some(authority) = &self.authority {
+            fields.add(&X_FORWARDED_HOST, authority);
         }
+        fields.add(&X_REQUEST_ID, self.trace.id.0);
+        if !self.is_traced {
+            fields.add(&TRACEPARENT, self.trace.traceparent());
+        }
+    }
+}
+
+/// All fields that reach the instance.
+///
+/// # Panics
+/// Where what is said of the request is no fields.
+#[cfg(any(test, fuzzing))]
+pub(super) fn all(stamp: &Stamp<'_>, cleared: &HeaderMap) -> HeaderMap {
+    let (mut all, mut said) = (cleared.clone(), Fields::default());
+    stamp.say(&mut said);
+    let text = std::str::from_utf8(said.text()).expect("ASCII");
+    for line in text.split_terminator("\r\n") {
+        let (name, value) = line.split_once(": ").expect("a field");
+        let name = hyper::header::HeaderName::from_bytes(name.as_bytes()).expect("a name");
+        all.append(name, HeaderValue::from_str(value).expect("a value"));
+    }
+    all
+}
+
+/// Whether a client has said of which trace a request is part. What is none is removed.
+fn is_traced(headers: &mut HeaderMap) -> bool {
+    match headers.entry(TRACEPARENT) {
+        Entry::Occupied(held) if held.iter().count() == 1 && is_traceparent(held.get()) => true,
+        Entry::Occupied(held) => {
+            held.remove_entry_mult();
+            false
+        }
+        Entry::Vacant(_) => false,
     }
 }
 
@@ -122,6 +153,7 @@ fn join_cookies(headers: &mut HeaderMap) {
 #[cfg(test)]
 mod tests {
     use http_body_util::Empty;
+    use hyper::header::HeaderName;
 
     use super::super::request_id::RequestId;
     use super::*;
@@ -133,11 +165,11 @@ mod tests {
             request.headers_mut().append(name, HeaderValue::from_bytes(value.as_bytes()).expect("a value"));
         }
         let client = "203.0.113.9".parse().expect("address");
-        let trace = Trace::new(&RequestId(*b"0af7651916cd43dd8448eb211c80319c"), client);
+        let trace = Trace { id: RequestId(*b"0af7651916cd43dd8448eb211c80319c"), from: client };
         let authority = Some(HeaderValue::from_static("bins.example"));
-        let ours = Stamp { identity: None, scheme: Scheme::Https, authority, trace: &trace };
-        let forged = stamp(&mut request, ours);
-        (request.into_parts().0.headers, forged)
+        let mut stamp = Stamp::new(None, Scheme::Https, authority, trace);
+        let forged = stamp.clear(&mut request);
+        (all(&stamp, request.headers()), forged)
     }
 
     fn values<'h>(headers: &'h HeaderMap, name: &str) -> Vec<&'h str> {
@@ -216,7 +248,11 @@ mod tests {
         let valid = "00-11111111111111111111111111111111-2222222222222222-01";
         let (headers, _) = stamped(&[("traceparent", valid)]);
         assert_eq!(values(&headers, "traceparent"), [valid]);
-        let (headers, _) = stamped(&[("traceparent", valid), ("traceparent", valid)]);
-        assert!(values(&headers, "traceparent")[0].starts_with("00-0af7651916cd43dd8448eb211c80319c-"));
+        for others in [&[valid, valid][..], &["junk"], &[]] {
+            let fields: Vec<_> = others.iter().map(|value| ("traceparent", *value)).collect();
+            let (headers, _) = stamped(&fields);
+            let begun = "00-0af7651916cd43dd8448eb211c80319c-8448eb211c80319c-00";
+            assert_eq!(values(&headers, "traceparent"), [begun], "{others:?}");
+        }
     }
 }

@@ -96,7 +96,7 @@ pub(super) async fn empty_where_said(
         }
         true
     };
-    if timeout(patience, empty).await == Ok(true) { Ok(()) } else { Err(Stop::BrokenOff) }
+    if Box::pin(timeout(patience, empty)).await == Ok(true) { Ok(()) } else { Err(Stop::BrokenOff) }
 }
 
 #[cfg(test)]

@@ -22,9 +22,9 @@ use super::mirror;
 use super::recorded::Note;
 use crate::auth::Identity;
 use crate::http::header::elements;
-use crate::http::{Body, Line, OnSwitch, Received, Refusal, RequestBody};
+use crate::http::{Body, Line, OnSwitch, Received, Refusal};
 use crate::observe::Metrics;
-use crate::upstream::{Passed, Switched, Tunnel};
+use crate::upstream::{Outbound, Passed, Switched, Tunnel};
 
 const WEBSOCKET: &str = "websocket";
 /// What the server's answer to a key is made with (RFC 6455 §1.3).
@@ -35,6 +35,13 @@ pub(super) struct Upgrade {
     protocol: HeaderValue,
     on: OnSwitch,
     by: By,
+}
+
+/// What the instance is asked to switch to.
+pub(super) struct Offer {
+    upgrade: Upgrade,
+    /// Where the gateway makes the key of a WebSocket (RFC 8441 §5): that, and what `Sec-WebSocket-Accept` must be.
+    key: Option<(HeaderValue, HeaderValue)>,
 }
 
 /// How it asks for it.
@@ -82,6 +89,44 @@ fn offered(content: &Received) -> Option<&[u8]> {
     }
 }
 
+impl Offer {
+    /// Puts the fields back that concern this connection only.
+    pub(super) fn put_in(&self, headers: &mut HeaderMap) {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, self.upgrade.protocol.clone());
+        if let Some((key, _)) = &self.key {
+            headers.insert(SEC_WEBSOCKET_KEY, key.clone());
+        }
+    }
+
+    /// Makes it to the instance; where that agrees, the connection is the client's and the instance's from then on.
+    pub(super) async fn make(
+        self,
+        way: &Way<'_>,
+        request: Outbound,
+        asker: Asker<'_>,
+        note: &mut Note,
+    ) -> Result<Answer, Stop> {
+        let Self { upgrade, key } = self;
+        let started = Instant::now();
+        let said = note.unless_cut(pin!(way.upstream.switch(request))).await?;
+        note.edit(|record| record.upstream = Some(started.elapsed()));
+        match said.map_err(|error| blame(&error, way.upstream))? {
+            Switched::No(answer) => upgrade.not_switched(way, answer.map(Body::Upstream), asker, note).await,
+            Switched::Yes(head, tunnel)
+                if upgrade.is_meant(head.headers(), key.as_ref().map(|(_, accept)| accept)) =>
+            {
+                upgrade.switched(head, tunnel, asker, note)
+            }
+            Switched::Yes(..) => {
+                let upstream = &way.upstream.settings().authority;
+                tracing::warn!(%upstream, "the instance switched to a protocol that was not asked for");
+                Err(Stop::Refused(Refusal::UpstreamUnavailable))
+            }
+        }
+    }
+}
+
 /// Whose exchange it is.
 pub(super) struct Asker<'a> {
     pub(super) identity: Option<Identity>,
@@ -98,45 +143,13 @@ impl Upgrade {
         }
     }
 
-    /// Asks the instance; where it agrees, the connection is the client's and the instance's from then on.
-    pub(super) async fn ask(
-        self,
-        way: &Way<'_>,
-        mut request: Request<RequestBody>,
-        asker: Asker<'_>,
-        note: &mut Note,
-    ) -> Result<Answer, Stop> {
-        let started = Instant::now();
-        let expected = self.offer(request.headers_mut());
-        let said = note.unless_cut(pin!(way.upstream.switch(request))).await?;
-        note.edit(|record| record.upstream = Some(started.elapsed()));
-        match said.map_err(|error| blame(&error, way.upstream))? {
-            Switched::No(answer) => self.not_switched(way, answer.map(Body::Upstream), asker, note).await,
-            Switched::Yes(head, tunnel) if self.is_meant(head.headers(), expected.as_ref()) => {
-                self.switched(head, tunnel, asker, note)
-            }
-            Switched::Yes(..) => {
-                let upstream = &way.upstream.settings().authority;
-                tracing::warn!(%upstream, "the instance switched to a protocol that was not asked for");
-                Err(Stop::Refused(Refusal::UpstreamUnavailable))
-            }
-        }
-    }
-
-    /// Puts the fields back that concern this connection only; returns what the instance's `Sec-WebSocket-Accept`
-    /// must be, where the gateway has made the key (RFC 8441 §5).
-    fn offer(&self, headers: &mut HeaderMap) -> Option<HeaderValue> {
-        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(UPGRADE, self.protocol.clone());
-        match self.by {
-            By::Http1 => return None,
-            By::Http2 if self.protocol != WEBSOCKET => return None,
-            By::Http2 => {}
-        }
-        let key = STANDARD.encode(rand::random::<[u8; 16]>());
-        let accept = accept_of(&key);
-        headers.insert(SEC_WEBSOCKET_KEY, HeaderValue::try_from(key).ok()?);
-        accept
+    /// What the instance is to be asked.
+    pub(super) fn offer(self) -> Offer {
+        let key = match self.by {
+            By::Http2 if self.protocol == WEBSOCKET => key(),
+            By::Http1 | By::Http2 => None,
+        };
+        Offer { upgrade: self, key }
     }
 
     /// Whether the instance has switched to what it was asked for.
@@ -241,6 +254,13 @@ impl Drop for Open {
     fn drop(&mut self) {
         self.0.dec();
     }
+}
+
+/// A key, and the server's answer to it.
+fn key() -> Option<(HeaderValue, HeaderValue)> {
+    let key = STANDARD.encode(rand::random::<[u8; 16]>());
+    let accept = accept_of(&key)?;
+    Some((HeaderValue::try_from(key).ok()?, accept))
 }
 
 /// The server's answer to a key (RFC 6455 §4.2.2).

@@ -14,9 +14,12 @@ pub trait Handler: 'static {
 
     /// Answers one request. An `Err` closes the connection (HTTP/1.1) or resets the stream (HTTP/2)
     /// without an answer. So does cutting the line, at any time until the response's body is dropped.
+    ///
+    /// The request, which is there, is only lent: a future keeps room of its own for each value that it is given, and a
+    /// request would lie in one after the other.
     fn handle(
         &self,
-        request: Request<Received>,
+        request: &mut Option<Request<Received>>,
         peer: &Peer,
         line: Line,
     ) -> impl Future<Output = Result<Response<Self::Body>, Abort>>;

@@ -24,7 +24,7 @@ use moka::Entry;
 use moka::ops::compute::Op;
 use moka::policy::EvictionPolicy;
 
-use self::front::Front;
+use self::front::{Front, Ticket};
 use self::loads::{Loading, Loads};
 use super::lease::{Lease, Moment};
 use super::{KeyHash, LookupError, StoreError, Verdict};
@@ -108,10 +108,19 @@ impl Cache {
     pub(super) async fn recall(&self, hash: &KeyHash, now: Moment) -> Option<Verdict> {
         // Before anything else: what was applied before the lease was granted is seen by whoever looks after this.
         let leased = self.lease.holds(now);
-        let ticket = match self.front.look(hash, |held| self.usable(held, leased, now)) {
-            Ok(verdict) => return Some(verdict),
-            Err(ticket) => ticket,
-        };
+        match self.front.look(hash, |held| self.usable(held, leased, now)) {
+            Ok(verdict) => Some(verdict),
+            // Boxed, since every request's future has room for this one.
+            Err(ticket) => Box::pin(self.recall_from_behind(hash, (leased, now), ticket)).await,
+        }
+    }
+
+    async fn recall_from_behind(
+        &self,
+        hash: &KeyHash,
+        (leased, now): (bool, Moment),
+        ticket: Ticket,
+    ) -> Option<Verdict> {
         let remembered = match self.keys.get(hash).await {
             Some(remembered) => remembered,
             None => self.negatives.get(hash).await?,

@@ -96,11 +96,11 @@ impl Handler for Sample {
 
     async fn handle(
         &self,
-        request: Request<Received>,
+        request: &mut Option<Request<Received>>,
         _peer: &Peer,
         _line: Line,
     ) -> Result<Response<SampleBody>, Abort> {
-        Ok(self.answer(request).await)
+        Ok(self.answer(request.take().ok_or(Abort)?).await)
     }
 
     fn refuse(&self, refusal: Refusal, _: Version, _: &Peer) -> Response<SampleBody> {

@@ -233,25 +233,25 @@ impl<H: Handler> Exchange<H> {
         self,
         request: Request<Received>,
     ) -> Pin<Box<impl Future<Output = Result<Response<Tracked<H>>, Abort>> + use<H>>> {
-        Box::pin(self.answered(request))
-    }
-
-    async fn answered(self, request: Request<Received>) -> Result<Response<Tracked<H>>, Abort> {
-        let Shared { handler, max_headers, peer, .. } = &*self.shared;
-        // hyper counts those of HTTP/1.1 itself; h2 counts only their bytes.
-        let response = if request.headers().len() > *max_headers {
-            handler.refuse(Refusal::HeadTooLarge, request.version(), peer)
-        } else {
-            let answered = handler.handle(request, peer, self.line.clone()).await;
-            if !self.line.falls_silent() {
-                self.line.told().await;
+        let mut request = Some(request);
+        Box::pin(async move {
+            let Shared { handler, max_headers, peer, .. } = &*self.shared;
+            // hyper counts those of HTTP/1.1 itself; h2 counts only their bytes.
+            let crowded = request.as_ref().filter(|request| request.headers().len() > *max_headers);
+            let response = if let Some(crowded) = crowded {
+                handler.refuse(Refusal::HeadTooLarge, crowded.version(), peer)
+            } else {
+                let answered = handler.handle(&mut request, peer, self.line.clone()).await;
+                if !self.line.falls_silent() {
+                    self.line.told().await;
+                }
+                answered?
+            };
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                self.shared.activity.traffic.switch();
             }
-            answered?
-        };
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            self.shared.activity.traffic.switch();
-        }
-        Ok(response.map(|body| Tracked { body: Some(body), exchange: self }))
+            Ok(response.map(|body| Tracked { body: Some(body), exchange: self }))
+        })
     }
 }
 

@@ -37,10 +37,11 @@ impl Handler for Hinting {
 
     async fn handle(
         &self,
-        request: Request<Received>,
+        request: &mut Option<Request<Received>>,
         _: &Peer,
         line: Line,
     ) -> Result<Response<Full<Bytes>>, Abort> {
+        let request = request.take().ok_or(Abort)?;
         let path = request.uri().path().to_owned();
         let value = HeaderValue::from_str(&path).expect("a value");
         let fields = HeaderMap::from_iter([(FOR, value.clone())]);

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
+use hyper::Response;
 use hyper::header::HeaderMap;
-use hyper::{Method, Request, Response};
 use socket2::SockRef;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -22,9 +22,10 @@ use super::error::ConnectionError;
 use super::exchange::BrokenBody;
 use super::head::{Heads, is_interim};
 use super::interim::Interims;
+use super::outbound::Outbound;
 use super::outgoing::{Outgoing, Unsent};
 use super::{ForwardError, Settings, framing};
-use crate::http::{Line, Progress, RequestBody, RequestBodyError};
+use crate::http::{Line, Progress, RequestBodyError};
 
 /// Read at once where nothing is known of what comes.
 const SHORT_READ: usize = 8 * 1024;
@@ -132,11 +133,10 @@ impl Link {
     }
 
     /// Puts a request on its way.
-    pub(super) fn ask(&mut self, mut request: Request<RequestBody>) {
-        self.progress = request.body().progress();
-        self.line = request.body_mut().take_line();
-        self.asks_head = request.method() == Method::HEAD;
-        self.fields = self.outgoing.begin(request);
+    pub(super) fn ask(&mut self, request: Outbound) {
+        let Outbound { outgoing, fields, asks_head, progress, line } = request;
+        (self.outgoing, self.fields, self.asks_head) = (outgoing, fields, asks_head);
+        (self.progress, self.line) = (progress, line);
         self.expect_answer();
     }
 
@@ -347,7 +347,10 @@ mod tests {
     use std::future::poll_fn;
     use std::io::{Read as _, Write as _};
 
+    use hyper::Request;
+
     use super::*;
+    use crate::http::RequestBody;
 
     /// How much the system takes ahead, at most, once an answer of this length has come; `None`: as much as it likes.
     async fn taken_ahead(head: &'static str, length: u64) -> Option<usize> {
@@ -365,7 +368,7 @@ mod tests {
         });
         let settings = Settings::patient(address);
         let mut link = Link::open(&settings).await.expect("a connection");
-        link.ask(Request::new(RequestBody::own(Bytes::new())));
+        link.ask(Outbound::new(Request::new(RequestBody::own(Bytes::new())), |_| ()));
         link.answer(settings.response_timeout).await.expect("an answer");
         let mut came = 0;
         while let Some(frame) = poll_fn(|cx| link.poll_content(cx)).await {

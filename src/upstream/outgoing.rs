@@ -11,12 +11,13 @@ use hyper::{Method, Request};
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 
+use super::fields::Fields;
 use crate::http::{ReceiveError, RequestBody, RequestBodyError, poll_write_parts};
 
-/// Longer heads are rare, and no connection keeps room for one.
-const KEPT_BYTES: usize = 8 * 1024;
+/// Room for a head without many cookies.
+const HEAD_BYTES: usize = 1024;
 
-/// What is still to be sent of a request. Its text is used again for the next.
+/// What is still to be sent of a request.
 #[derive(Default)]
 pub(super) struct Outgoing {
     text: Vec<u8>,
@@ -57,28 +58,28 @@ pub(super) enum Unsent {
 }
 
 impl Outgoing {
-    /// Puts a request in origin form on its way, and gives back the map that its fields were in.
-    pub(super) fn begin(&mut self, request: Request<RequestBody>) -> HeaderMap {
-        self.forget();
+    /// Also gives back the map that the request's fields were in.
+    pub(super) fn new(request: Request<RequestBody>, say: impl FnOnce(&mut Fields)) -> (Self, HeaderMap) {
         let (mut head, content) = request.into_parts();
         let content = (!content.is_end_stream()).then_some(content);
-        self.is_safe = content.is_none() && matches!(head.method, Method::GET | Method::HEAD);
-        self.line(&head.method, head.uri.path_and_query().map_or("/", |target| target.as_str()));
+        let is_safe = content.is_none() && matches!(head.method, Method::GET | Method::HEAD);
         let coding = content.as_ref().map(|content| coding(&mut head.headers, content));
         if coding.is_none() {
             announce_nothing(&mut head.headers);
         }
-        append_fields(&mut self.text, head.headers.iter());
-        self.text.extend_from_slice(b"\r\n");
-        self.content = content.zip(coding);
-        head.headers.clear();
-        head.headers
-    }
-
-    fn line(&mut self, method: &Method, target: &str) {
-        for part in [method.as_str(), " ", target, " HTTP/1.1\r\n"] {
-            self.text.extend_from_slice(part.as_bytes());
+        let mut text = Vec::with_capacity(HEAD_BYTES);
+        let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+        for part in [head.method.as_str(), " ", target, " HTTP/1.1\r\n"] {
+            text.extend_from_slice(part.as_bytes());
         }
+        let mut fields = Fields(text);
+        head.headers.iter().for_each(|(name, value)| fields.add(name, value));
+        say(&mut fields);
+        let Fields(mut text) = fields;
+        text.extend_from_slice(b"\r\n");
+        head.headers.clear();
+        let content = content.zip(coding);
+        (Self { text, content, is_safe, is_untouched: true, ..Self::default() }, head.headers)
     }
 
     /// Whether it may be sent from its beginning: no byte of it is sent, or it is safe.
@@ -90,13 +91,6 @@ impl Outgoing {
     pub(super) fn begin_again(&mut self, other: &mut Self) {
         std::mem::swap(self, other);
         self.sent = 0;
-    }
-
-    fn forget(&mut self) {
-        self.text.clear();
-        self.text.shrink_to(KEPT_BYTES);
-        (self.sent, self.is_safe, self.is_untouched) = (0, false, true);
-        (self.data, self.ending, self.content) = (Bytes::new(), b"", None);
     }
 
     /// Whether there is nothing more to do for it.
@@ -191,7 +185,10 @@ fn chunk(
         Some(Err(frame)) => {
             let fields = frame.into_trailers().unwrap_or_default();
             text.extend_from_slice(b"0\r\n");
-            append_fields(text, fields.iter().filter(|(name, _)| trailers.contains(name)));
+            let mut section = Fields(std::mem::take(text));
+            let announced = fields.iter().filter(|(name, _)| trailers.contains(name));
+            announced.for_each(|(name, value)| section.add(name, value));
+            *text = section.0;
             return (Bytes::new(), b"\r\n");
         }
         None => return (Bytes::new(), b"0\r\n\r\n"),
@@ -228,15 +225,6 @@ fn coding(fields: &mut HeaderMap, content: &RequestBody) -> Coding {
     Coding::Chunked(names.filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok()).collect())
 }
 
-fn append_fields<'f>(text: &mut Vec<u8>, fields: impl Iterator<Item = (&'f HeaderName, &'f HeaderValue)>) {
-    for (name, value) in fields {
-        text.extend_from_slice(name.as_str().as_bytes());
-        text.extend_from_slice(b": ");
-        text.extend_from_slice(value.as_bytes());
-        text.extend_from_slice(b"\r\n");
-    }
-}
-
 /// There is less of it, or more, than its client has said.
 fn given_up() -> RequestBodyError {
     RequestBodyError::Client(ReceiveError::GivenUp)
@@ -252,6 +240,10 @@ mod tests {
         let builder =
             builder.header("x-a", "2").header("x-c", HeaderValue::from_bytes(b"\xff").expect("a value"));
         builder.body(RequestBody::own(Bytes::from_static(content))).expect("a request")
+    }
+
+    fn outgoing_of(request: Request<RequestBody>) -> Outgoing {
+        Outgoing::new(request, |_| ()).0
     }
 
     /// What is sent, so many bytes at a time.
@@ -278,21 +270,27 @@ mod tests {
     #[test]
     fn a_request_is_its_head_and_its_content_in_pieces_of_any_size() {
         for width in [1, 2, 7, 100, usize::MAX] {
-            let mut outgoing = Outgoing::default();
-            let fields = outgoing.begin(request("GET", b""));
+            let (mut outgoing, fields) = Outgoing::new(request("GET", b""), |_| ());
             assert!(fields.is_empty() && fields.capacity() > 0, "the map is given back");
             assert_eq!(sent(&mut outgoing, width), [b"GET", HEAD, b"\r\n"].concat());
-            outgoing.begin(request("PUT", b"content"));
+            let mut outgoing = outgoing_of(request("PUT", b"content"));
             let expected = [b"PUT", HEAD, b"content-length: 7\r\n\r\ncontent"].concat();
             assert_eq!(sent(&mut outgoing, width), expected, "{width}");
             let mut chunked = request("POST", b"some content");
             chunked.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
             chunked.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("3"));
-            outgoing.begin(chunked);
+            let mut outgoing = outgoing_of(chunked);
             let expected =
                 [b"POST", HEAD, b"transfer-encoding: chunked\r\n\r\nc\r\nsome content\r\n0\r\n\r\n"].concat();
             assert_eq!(sent(&mut outgoing, width), expected, "{width}");
         }
+    }
+
+    #[test]
+    fn what_is_said_of_a_request_stands_behind_its_own_fields() {
+        let say = |fields: &mut Fields| fields.add(&HeaderName::from_static("x-said"), "so");
+        let (mut outgoing, _) = Outgoing::new(request("GET", b""), say);
+        assert_eq!(sent(&mut outgoing, usize::MAX), [b"GET", HEAD, b"x-said: so\r\n\r\n"].concat());
     }
 
     #[test]
@@ -311,8 +309,7 @@ mod tests {
         let mut request = request("GET", b"");
         request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("3"));
-        let mut outgoing = Outgoing::default();
-        outgoing.begin(request);
+        let mut outgoing = outgoing_of(request);
         assert_eq!(sent(&mut outgoing, usize::MAX), [b"GET", HEAD, b"\r\n"].concat());
     }
 
@@ -321,8 +318,7 @@ mod tests {
         for said in ["6", "8"] {
             let mut request = request("PUT", b"content");
             request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_str(said).expect("a value"));
-            let mut outgoing = Outgoing::default();
-            outgoing.begin(request);
+            let mut outgoing = outgoing_of(request);
             let staged = outgoing.stage(&mut Context::from_waker(std::task::Waker::noop()));
             assert!(staged.is_err(), "{said}");
         }
@@ -331,10 +327,9 @@ mod tests {
     #[test]
     fn what_is_sent_again_is_what_was_sent_or_was_to_be_sent() {
         for (method, content) in [("GET", &b""[..]), ("HEAD", b""), ("POST", b"content"), ("DELETE", b"")] {
-            let (mut one, mut other) = (Outgoing::default(), Outgoing::default());
-            one.begin(request(method, content));
+            let (mut one, mut other) = (outgoing_of(request(method, content)), Outgoing::default());
             let all = sent(&mut one, usize::MAX);
-            one.begin(request(method, content));
+            one = outgoing_of(request(method, content));
             assert!(one.may_begin_again(), "{method}: nothing was sent");
             other.begin_again(&mut one);
             assert_eq!(sent(&mut other, 9), all, "{method}");
@@ -349,16 +344,14 @@ mod tests {
 
     #[test]
     fn a_safe_request_with_content_is_not_sent_again() {
-        let mut outgoing = Outgoing::default();
-        outgoing.begin(request("GET", b"content"));
+        let mut outgoing = outgoing_of(request("GET", b"content"));
         sent(&mut outgoing, usize::MAX);
         assert!(!outgoing.may_begin_again());
     }
 
     #[test]
     fn what_is_sent_is_hidden_in_debug() {
-        let mut outgoing = Outgoing::default();
-        outgoing.begin(request("GET", b"s3cret"));
+        let outgoing = outgoing_of(request("GET", b"s3cret"));
         let shown = format!("{outgoing:?}");
         assert!(!shown.contains("bins") && !shown.contains("s3cret"), "{shown}");
     }

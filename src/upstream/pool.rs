@@ -5,13 +5,13 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use hyper::{Request, Response, StatusCode};
+use hyper::{Response, StatusCode};
 
 use super::exchange::Exchange;
 use super::link::Link;
+use super::outbound::Outbound;
 use super::tunnel::{Switched, Tunnel};
 use super::{ForwardError, Settings};
-use crate::http::RequestBody;
 
 /// One worker's way to one instance.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl Upstream {
         &self.settings
     }
 
-    /// Forwards the request that is there, in origin form, and waits for the head of its response.
+    /// Forwards the request that is there, and waits for the head of its response.
     ///
     /// It is sent a second time only where a kept connection turns out to be closed, and then only if no
     /// byte of it was sent, or if it is safe, has no content, and no byte of an answer came. It is taken from where it
@@ -53,7 +53,7 @@ impl Upstream {
     /// Where no response came; the error says whose fault that is.
     pub async fn send(
         self: &Rc<Self>,
-        request: &mut Option<Request<RequestBody>>,
+        request: &mut Option<Outbound>,
     ) -> Result<Response<Exchange>, ForwardError> {
         let (mut link, was_kept) = match self.take() {
             Some(link) => (link, true),
@@ -77,7 +77,7 @@ impl Upstream {
     ///
     /// # Errors
     /// Where no response came; the error says whose fault that is.
-    pub async fn switch(self: &Rc<Self>, request: Request<RequestBody>) -> Result<Switched, ForwardError> {
+    pub async fn switch(self: &Rc<Self>, request: Outbound) -> Result<Switched, ForwardError> {
         let mut link = Link::open(&self.settings).await?;
         link.ask(request);
         let answer = link.answer(self.settings.response_timeout).await?;
@@ -153,8 +153,10 @@ mod tests {
 
     use bytes::Bytes;
     use http_body_util::BodyExt as _;
+    use hyper::Request;
 
     use super::*;
+    use crate::http::RequestBody;
 
     /// Answers each request on one connection with two bytes.
     fn instance() -> SocketAddr {
@@ -177,6 +179,7 @@ mod tests {
     async fn exchange(upstream: &Rc<Upstream>) -> Bytes {
         let mut request = Request::new(RequestBody::own(Bytes::new()));
         *request.uri_mut() = hyper::Uri::from_static("/api/bins");
+        let request = Outbound::new(request, |_| ());
         let answer = upstream.send(&mut Some(request)).await.expect("an answer");
         answer.into_body().collect().await.expect("its content").to_bytes()
     }

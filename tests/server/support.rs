@@ -45,10 +45,11 @@ impl Handler for Probe {
 
     async fn handle(
         &self,
-        request: Request<Received>,
+        request: &mut Option<Request<Received>>,
         peer: &Peer,
         _line: Line,
     ) -> Result<Response<Self::Body>, Abort> {
+        let request = request.take().ok_or(Abort)?;
         let own = |text: String| Ok(Response::new(Full::from(text)));
         match request.uri().path() {
             "/wait" => {

@@ -47,7 +47,8 @@ impl Limits {
     pub async fn limit_address(&self, address: IpAddr, now: Instant) -> Admission {
         if let (Some(shared), Some(rate)) = (&self.shared, self.settings.per_address) {
             let name = format!("address:{:032x}", Source::of(address).bits());
-            if let Some(admission) = self.count(shared, &name, rate, now).await {
+            // Boxed, since every request's future has room for this one.
+            if let Some(admission) = Box::pin(self.count(shared, &name, rate, now)).await {
                 return counted(admission, &self.state.throttled.address);
             }
         }
@@ -57,7 +58,7 @@ impl Limits {
     /// Counts a request of this key likewise.
     pub async fn limit_key(&self, key: &KeyHash, own: Option<Rate>, now: Instant) -> Admission {
         if let (Some(shared), Some(rate)) = (&self.shared, own.or(self.settings.per_key))
-            && let Some(admission) = self.count(shared, &format!("key:{key}"), rate, now).await
+            && let Some(admission) = Box::pin(self.count(shared, &format!("key:{key}"), rate, now)).await
         {
             return counted(admission, &self.state.throttled.key);
         }

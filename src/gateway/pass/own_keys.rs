@@ -27,10 +27,11 @@ use crate::gateway::forward::{Answer, Way, actor, cleaned, send};
 use crate::gateway::plan::Instance;
 use crate::gateway::recorded::Note;
 use crate::gateway::route::Route;
-use crate::gateway::stamp::{Stamp, stamp};
+use crate::gateway::stamp::Stamp;
 use crate::gateway::stand_in::Acts;
 use crate::http::{Received, Refusal, RequestBody};
 use crate::keys::Issuer;
+use crate::upstream::Outbound;
 
 /// As much content is read of a request whose credential is not good: enough for every honest one.
 const MOST_OF_A_STRANGER: usize = 16 << 10;
@@ -133,23 +134,19 @@ impl Gateway {
         client: &HeaderMap,
         identity: &Identity,
         (authority, arrival): (Option<HeaderValue>, &Arrival),
-    ) -> Result<Request<RequestBody>, Refusal> {
+    ) -> Result<Outbound, Refusal> {
         let mut question = Request::new(RequestBody::own(Bytes::new()));
         *question.uri_mut() = Uri::from_static("/api/api-keys");
         *question.headers_mut() = client.clone();
         for name in OF_CONTENT {
             question.headers_mut().remove(name);
         }
-        let (scheme, trace) = (arrival.origin.scheme, &arrival.trace);
-        let ours = Stamp { identity: Some(identity), scheme, authority, trace };
-        self.metrics.forged_headers.inc_by(stamp(&mut question, ours));
-        let stand_ins = &way.instance.stand_ins;
-        stand_ins.put_in(question.headers_mut(), Some(identity), Acts::AsOwner, arrival.at)?;
-        Ok(question)
+        let stamp = Stamp::new(Some(identity), arrival.origin.scheme, authority, arrival.trace);
+        self.outbound(way, (question, stamp), None, (Acts::AsOwner, arrival.at))
     }
 }
 
-async fn ask(way: &Way<'_>, question: Request<RequestBody>, note: &mut Note) -> Result<Said, Stop> {
+async fn ask(way: &Way<'_>, question: Outbound, note: &mut Note) -> Result<Said, Stop> {
     let started = Instant::now();
     let said = note.unless_cut(pin!(send(way.upstream, &mut Some(question)))).await.flatten();
     note.edit(|record| record.upstream = Some(started.elapsed()));

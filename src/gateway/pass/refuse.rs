@@ -9,7 +9,6 @@ use hyper::{Method, Response, Version};
 
 use super::super::forward::Answer;
 use super::super::recorded::{Note, Recorded};
-use super::super::request_id::Trace;
 use super::{Gateway, View};
 use crate::http::header::X_REQUEST_ID;
 use crate::http::{Body, Peer, Refusal, reply};
@@ -41,7 +40,7 @@ impl Gateway {
         let id = self.ids.next();
         let mut response = reply(refusal, None);
         let client = peer.ip();
-        response.headers_mut().insert(X_REQUEST_ID, Trace::new(&id, client).id());
+        response.headers_mut().insert(X_REQUEST_ID, id.value());
         let record = Record {
             started: Instant::now(),
             request_id: id.0,
