@@ -3,8 +3,10 @@
 //! HTTP/1.1 is spoken here, and not by hyper's client: that one drives a connection in a task of its own, and asks and
 //! answers through channels, which cost more than what they carry where one task waits for all of it anyway.
 
+use std::cell::RefCell;
 use std::io;
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -23,7 +25,7 @@ use super::exchange::BrokenBody;
 use super::head::{Heads, is_interim};
 use super::interim::Interims;
 use super::outbound::Outbound;
-use super::outgoing::{Outgoing, Unsent};
+use super::wire::{self, Wire};
 use super::{ForwardError, Settings, framing};
 use crate::http::{Line, Progress, RequestBodyError};
 
@@ -43,7 +45,7 @@ const SHORT_ANSWER: u64 = 2 * 1024 * 1024;
 
 /// An open connection. Nothing happens on it unless it is polled.
 pub(super) struct Link {
-    stream: TcpStream,
+    wire: wire::Shared,
     /// Came, and belongs to what comes next.
     read: BytesMut,
     /// How much is read at once.
@@ -52,9 +54,6 @@ pub(super) struct Link {
     came: u64,
     /// Whether the system has been told how much it may take ahead.
     is_bounded: bool,
-    outgoing: Outgoing,
-    /// Why no more of the request could be sent.
-    unsent: Option<io::Error>,
     heads: Heads,
     content: Content,
     /// Whether another request may follow, as far as the instance has said.
@@ -87,13 +86,11 @@ impl Link {
             .map_err(|_| ForwardError::ConnectTimeout)?
             .map_err(ForwardError::Connect)?;
         Ok(Box::new(Self {
-            stream,
+            wire: Rc::new(RefCell::new(Wire::new(stream))),
             read: BytesMut::new(),
             at_once: SHORT_READ,
             came: 0,
             is_bounded: false,
-            outgoing: Outgoing::default(),
-            unsent: None,
             heads: Heads::default(),
             content: Content::Over,
             persists: true,
@@ -110,17 +107,12 @@ impl Link {
     /// Whether a request can be sent now: nothing is left of the latest one, and the other end has neither closed nor
     /// said anything unasked.
     pub(super) fn is_usable(&mut self) -> bool {
-        let nothing_came = |error: io::Error| error.kind() == io::ErrorKind::WouldBlock;
-        self.seems_usable() && self.stream.try_read(&mut [0]).is_err_and(nothing_came)
+        self.seems_usable() && self.wire.borrow().is_silent()
     }
 
     /// Whether a request could be sent when it was last looked at.
     pub(super) fn seems_usable(&self) -> bool {
-        self.persists
-            && self.content.is_over()
-            && self.read.is_empty()
-            && self.outgoing.is_sent()
-            && self.unsent.is_none()
+        self.persists && self.content.is_over() && self.read.is_empty() && self.wire.borrow().is_free()
     }
 
     /// Nobody waits for it.
@@ -135,14 +127,15 @@ impl Link {
     /// Puts a request on its way.
     pub(super) fn ask(&mut self, request: Outbound) {
         let Outbound { outgoing, fields, asks_head, progress, line } = request;
-        (self.outgoing, self.fields, self.asks_head) = (outgoing, fields, asks_head);
+        self.wire.borrow_mut().begin(outgoing);
+        (self.fields, self.asks_head) = (fields, asks_head);
         (self.progress, self.line) = (progress, line);
         self.expect_answer();
     }
 
     /// Whether its request may be put on its way once more.
     pub(super) fn may_be_asked_again(&self) -> bool {
-        !self.is_answered && self.outgoing.may_begin_again()
+        !self.is_answered && self.wire.borrow().outgoing.may_begin_again()
     }
 
     /// Puts the request on its way that another connection has got no answer to.
@@ -150,7 +143,7 @@ impl Link {
         (self.line, self.progress) = (other.line.take(), other.progress.clone());
         self.asks_head = other.asks_head;
         self.expect_answer();
-        self.outgoing.begin_again(&mut other.outgoing);
+        self.wire.borrow_mut().outgoing.begin_again(&mut other.wire.borrow_mut().outgoing);
     }
 
     fn expect_answer(&mut self) {
@@ -159,15 +152,22 @@ impl Link {
     }
 
     /// Sends the request and waits for the head of its answer. What the instance says before it is told at once.
-    pub(super) fn answer(
-        &mut self,
+    pub(super) fn answer<'l>(
+        &'l mut self,
+        line: &'l Rc<wire::Line>,
         head_timeout: Duration,
     ) -> impl Future<Output = Result<Response<()>, ForwardError>> {
-        Answer { link: self, is_in_line: false, since: Instant::now(), head_timeout }
+        Answer { link: self, line: Some(line), since: Instant::now(), head_timeout }
     }
 
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<()>, ForwardError>> {
+        if self.wire.borrow().waits(cx) {
+            return Poll::Pending;
+        }
         self.send(cx).map_err(ForwardError::of)?;
+        if self.wire.borrow().is_spoilt() {
+            return Poll::Ready(Err(ForwardError::Broken(self.closed())));
+        }
         loop {
             let malformed = |why| ForwardError::Broken(ConnectionError::Malformed(why));
             while let Some((head, length)) =
@@ -188,22 +188,13 @@ impl Link {
         }
     }
 
-    /// Sends as much of the request as can be. Where the connection takes no more of it, there may still be an answer.
     fn send(&mut self, cx: &mut Context<'_>) -> Result<(), RequestBodyError> {
-        if self.outgoing.is_over() || self.unsent.is_some() {
-            return Ok(());
-        }
-        match self.outgoing.poll(&mut self.stream, cx) {
-            Poll::Pending | Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(Unsent::Content(error))) => return Err(error),
-            Poll::Ready(Err(Unsent::Connection(error))) => self.unsent = Some(error),
-        }
-        Ok(())
+        self.wire.borrow_mut().send(cx)
     }
 
     /// Why nothing more comes, although the instance has closed in good order.
     fn closed(&mut self) -> ConnectionError {
-        self.unsent.take().map_or(ConnectionError::Closed, ConnectionError::Io)
+        self.wire.borrow_mut().unsent.take().map_or(ConnectionError::Closed, ConnectionError::Io)
     }
 
     fn begin_content(&mut self, head: Response<()>) -> Result<Response<()>, ForwardError> {
@@ -235,7 +226,7 @@ impl Link {
             }
             match ready!(self.poll_read(cx)) {
                 // A write that was refused may have had the only sign that the instance broke off.
-                Ok(0) if self.unsent.is_some() || !self.content.close() => {
+                Ok(0) if self.wire.borrow().unsent.is_some() || !self.content.close() => {
                     return Poll::Ready(Some(Err(self.closed().into())));
                 }
                 Ok(0) => self.persists = false,
@@ -260,7 +251,7 @@ impl Link {
         }
         let room = self.at_once.min(self.read.capacity() - self.read.len());
         let mut limited = (&mut self.read).limit(room);
-        let length = ready!(pin!(self.stream.read_buf(&mut limited)).poll(cx))?;
+        let length = ready!(pin!(self.wire.borrow_mut().stream.read_buf(&mut limited)).poll(cx))?;
         if length == room {
             self.at_once = (self.at_once * 2).min(if self.is_bounded { BOUNDED_READ } else { LONG_READ });
         } else if length < self.at_once / 4 {
@@ -278,23 +269,24 @@ impl Link {
     fn bound(&mut self) {
         self.at_once = self.at_once.min(BOUNDED_READ);
         if !std::mem::replace(&mut self.is_bounded, true) {
-            let _ = SockRef::from(&self.stream).set_recv_buffer_size(RECEIVED_BYTES);
+            let _ = SockRef::from(&self.wire.borrow().stream).set_recv_buffer_size(RECEIVED_BYTES);
         }
     }
 
-    /// The connection itself, once it has switched protocols, and what has come on it since.
-    pub(super) fn into_stream(self) -> (TcpStream, Bytes) {
+    /// The connection itself, once it has switched protocols, and what has come on it since. `None` where it switched
+    /// before it was asked to.
+    pub(super) fn into_stream(self) -> Option<(TcpStream, Bytes)> {
         // What is empty would keep its room.
         let ahead = if self.read.is_empty() { Bytes::new() } else { self.read.freeze() };
-        (self.stream, ahead)
+        Some((Rc::into_inner(self.wire)?.into_inner().stream, ahead))
     }
 }
 
 /// The wait for the head of an answer. Written out, since an `async` block would have room for the answer twice.
 struct Answer<'l> {
     link: &'l mut Link,
-    /// Whether all that was ready to run before has run since.
-    is_in_line: bool,
+    /// The one to get into.
+    line: Option<&'l Rc<wire::Line>>,
     since: Instant,
     head_timeout: Duration,
 }
@@ -303,12 +295,9 @@ impl Future for Answer<'_> {
     type Output = Result<Response<()>, ForwardError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { link, is_in_line, since, head_timeout } = self.get_mut();
-        // First all requests that have come are judged, then all are sent, one behind the other. An instance that has
-        // nothing to do sleeps, and to wake it is a fifth of what a request costs: so it is woken once for all of them.
-        if !std::mem::replace(is_in_line, true) {
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+        let Self { link, line, since, head_timeout } = self.get_mut();
+        if let Some(line) = line.take() {
+            line.put(&link.wire, cx.waker());
         }
         if let Poll::Ready(answer) = link.poll_answer(cx) {
             return Poll::Ready(answer);
@@ -348,6 +337,7 @@ mod tests {
     use std::io::{Read as _, Write as _};
 
     use hyper::Request;
+    use tokio::task::LocalSet;
 
     use super::*;
     use crate::http::RequestBody;
@@ -369,13 +359,15 @@ mod tests {
         let settings = Settings::patient(address);
         let mut link = Link::open(&settings).await.expect("a connection");
         link.ask(Outbound::new(Request::new(RequestBody::own(Bytes::new())), |_| ()));
-        link.answer(settings.response_timeout).await.expect("an answer");
+        let line = Rc::default();
+        let answer = link.answer(&line, settings.response_timeout);
+        LocalSet::new().run_until(answer).await.expect("an answer");
         let mut came = 0;
         while let Some(frame) = poll_fn(|cx| link.poll_content(cx)).await {
             came += frame.expect("content").data_ref().map_or(0, Bytes::len) as u64;
         }
         assert_eq!(came, length);
-        let size = SockRef::from(&link.stream).recv_buffer_size().expect("its size");
+        let size = SockRef::from(&link.wire.borrow().stream).recv_buffer_size().expect("its size");
         link.is_bounded.then_some(size)
     }
 

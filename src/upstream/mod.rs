@@ -20,6 +20,7 @@ mod outgoing;
 mod pool;
 mod probe;
 mod tunnel;
+mod wire;
 
 use std::time::Duration;
 

@@ -93,6 +93,26 @@ impl Outgoing {
         self.sent = 0;
     }
 
+    /// Whether content follows its head.
+    pub(super) fn has_content(&self) -> bool {
+        self.content.is_some()
+    }
+
+    /// Whether no byte of it is sent.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.is_untouched
+    }
+
+    /// Sends a head that is all of it, as far as the connection takes it at once; tells whether that is all.
+    pub(super) fn try_send(&mut self, stream: &TcpStream) -> bool {
+        let text = self.text.get(self.sent..).unwrap_or_default();
+        // Whoever waits for the answer finds out why it cannot be sent.
+        if let Ok(length) = stream.try_write(text) {
+            self.advance(length);
+        }
+        self.is_over()
+    }
+
     /// Whether there is nothing more to do for it.
     pub(super) fn is_over(&self) -> bool {
         self.content.is_none() && !self.is_staged()
@@ -131,7 +151,7 @@ impl Outgoing {
     }
 
     fn advance(&mut self, length: usize) {
-        self.is_untouched = false;
+        self.is_untouched &= length == 0;
         let of_text = length.min(self.text.len() - self.sent);
         self.sent += of_text;
         let of_data = (length - of_text).min(self.data.len());

@@ -68,9 +68,10 @@ impl Passed {
 }
 
 impl Tunnel {
-    pub(super) fn new(link: Link, silence: Duration) -> Self {
-        let (stream, ahead) = link.into_stream();
-        Self { stream, ahead, silence }
+    /// `None` where the instance switched before it was asked to.
+    pub(super) fn new(link: Link, silence: Duration) -> Option<Self> {
+        let (stream, ahead) = link.into_stream()?;
+        Some(Self { stream, ahead, silence })
     }
 
     /// Joins the two ends until both have said their last; who has done so can still listen. Ends earlier where
