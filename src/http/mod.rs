@@ -14,6 +14,7 @@ mod parts;
 mod received;
 mod reply;
 mod switch;
+mod token;
 
 pub use body::{Body, BodyLimitExceeded, Progress, RequestBody, RequestBodyError};
 pub use digits::{append_address, append_number};
@@ -25,3 +26,4 @@ pub use parts::poll_write_parts;
 pub use received::{ReceiveError, Received, Stream};
 pub use reply::{Cors, Refusal, reply, whole_seconds};
 pub use switch::{ClientEnd, Offer, OnSwitch};
+pub use token::is_token_byte;

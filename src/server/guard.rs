@@ -11,7 +11,9 @@ use std::ops::ControlFlow;
 
 use memchr::memchr;
 
-use chunks::{Chunks, is_token};
+use chunks::Chunks;
+
+use crate::http::is_token_byte;
 
 /// Follows the requests of one HTTP/1.1 connection.
 #[derive(Debug)]
@@ -213,7 +215,7 @@ impl Head {
 fn is_chunked_at_its_end(codings: &[u8]) -> bool {
     let mut codings = codings.rsplit(|byte| *byte == b',').map(<[u8]>::trim_ascii);
     let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
-    let is_named = |coding: &[u8]| !coding.is_empty() && coding.iter().copied().all(is_token);
+    let is_named = |coding: &[u8]| !coding.is_empty() && coding.iter().copied().all(is_token_byte);
     codings.next().is_some_and(is_chunked) && codings.all(|coding| is_named(coding) && !is_chunked(coding))
 }
 

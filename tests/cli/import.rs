@@ -4,6 +4,7 @@ use openbin_gateway::keys::KeyHash;
 use serde_json::json;
 
 use crate::desk::{Desk, EMAIL, key_of};
+use crate::support::redis::RedisServer;
 use crate::support::{Request, Store};
 
 /// An OpenBin's tables, as it makes them.
@@ -160,6 +161,22 @@ async fn a_csv_file_is_taken_over_in_portions_and_what_is_skipped_is_told_with_i
     assert!(!again.contains("not a hash"), "what a row holds is not repeated: {again}");
     let listed = desk.run("keys list --search 2499 --json").await.ok().json();
     assert_eq!(listed["keys"][0]["name"], "key 2499");
+}
+
+#[tokio::test]
+async fn keys_that_a_store_did_not_answer_for_are_counted_as_such() {
+    let mut store = Store::Redis(RedisServer::start());
+    let desk = Desk::of(&store, true).await;
+    let row = format!("{},{},one", KeyHash::of(&key_of("one")), desk.user);
+    desk.setup.file("keys.csv", &format!("key_hash,user_id,name\n{row}\n"));
+    if let Store::Redis(redis) = &mut store {
+        redis.stop();
+    }
+    let done = desk.run("keys import --from csv:keys.csv").await;
+    assert_eq!(done.code, 1, "{}", done.said());
+    let failed = done.out;
+    assert!(failed.starts_with("Took 0 keys of 1 row"), "{failed}");
+    assert!(failed.contains("        1  sent, and not answered for"), "{failed}");
 }
 
 #[tokio::test]

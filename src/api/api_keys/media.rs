@@ -1,6 +1,8 @@
 //! `Content-Type` as OpenBin's body parsers take it: where it is not well formed, it is as if it were not
 //! there (RFC 9110 §8.3.1).
 
+use crate::http::is_token_byte;
+
 /// A media type and its charset.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Media<'f> {
@@ -39,8 +41,7 @@ impl<'f> Media<'f> {
 }
 
 fn token(text: &str) -> Option<(&str, &str)> {
-    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    let end = text.bytes().position(|byte| !is_token(byte)).unwrap_or(text.len());
+    let end = text.bytes().position(|byte| !is_token_byte(byte)).unwrap_or(text.len());
     (end > 0).then(|| text.split_at(end))
 }
 

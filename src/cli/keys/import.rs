@@ -108,6 +108,8 @@ struct Tally {
     ended: u64,
     buried: u64,
     skipped: u64,
+    /// Sent, but what became of them was not told.
+    unanswered: u64,
     why: Vec<Skipped>,
 }
 
@@ -175,7 +177,13 @@ impl Import<'_> {
         let keys: Vec<Value> = portion.iter().map(|row| sent(&row.found)).collect();
         let dry_run = self.foresight.is_some();
         let question = json!({ "instance": self.instance, "dry_run": dry_run, "keys": keys });
-        let Fates { results, propagated } = self.door.post("/keys/import", &question).await?.parsed()?;
+        let Fates { results, propagated } = match self.ask(&question).await {
+            Ok(fates) => fates,
+            Err(failure) => {
+                self.tally.unanswered += portion.len() as u64;
+                return Err(failure);
+            }
+        };
         self.everywhere &= propagated;
         let mut ended = Vec::new();
         for (row, mut fate) in portion.drain(..).zip(results) {
@@ -190,6 +198,12 @@ impl Import<'_> {
             foresight.revoked.extend(ended);
         }
         Ok(())
+    }
+}
+
+impl Import<'_> {
+    async fn ask(&self, question: &Value) -> Result<Fates, Failure> {
+        self.door.post("/keys/import", question).await?.parsed()
     }
 }
 
@@ -276,6 +290,7 @@ impl Tally {
             "ended": self.ended,
             "buried": self.buried,
             "skipped": self.skipped,
+            "unanswered": self.unanswered,
             "skipped_rows": why,
             "seconds": took.as_secs_f64(),
         })
@@ -297,6 +312,11 @@ impl Tally {
             (self.buried, "revoked here, and still so"),
             (self.skipped, "skipped"),
         ] {
+            text.push_str(&format!("{number:>9}  {what}\n"));
+        }
+        if self.unanswered > 0 {
+            let (number, what) =
+                (self.unanswered, "sent, and not answered for: some may be taken, so import them again");
             text.push_str(&format!("{number:>9}  {what}\n"));
         }
         for row in self.why.iter().take(MOST_SHOWN) {

@@ -2,6 +2,8 @@
 
 use std::ops::ControlFlow;
 
+use crate::http::is_token_byte;
+
 /// A chunked body in passing.
 #[derive(Debug)]
 pub(super) struct Chunks {
@@ -129,12 +131,12 @@ impl Extension {
     fn step(self, byte: u8) -> Option<Place> {
         let next = match (self, byte) {
             (Self::Start, b' ' | b'\t') => Self::Start,
-            (Self::Start | Self::Name, byte) if is_token(byte) => Self::Name,
+            (Self::Start | Self::Name, byte) if is_token_byte(byte) => Self::Name,
             (Self::Name | Self::Named, b' ' | b'\t') => Self::Named,
             (Self::Name | Self::Named, b'=') => Self::Value,
             (Self::Value, b' ' | b'\t') => Self::Value,
             (Self::Value, b'"') => Self::Quoted,
-            (Self::Value | Self::Token, byte) if is_token(byte) => Self::Token,
+            (Self::Value | Self::Token, byte) if is_token_byte(byte) => Self::Token,
             (Self::Quoted, b'"') => Self::Closed,
             (Self::Quoted, b'\\') => Self::Escaped,
             (Self::Quoted | Self::Escaped, byte) if byte == b'\t' || !byte.is_ascii_control() => Self::Quoted,
@@ -155,11 +157,6 @@ impl Extension {
         };
         Some(Place::Extension(next))
     }
-}
-
-/// RFC 9110 §5.6.2.
-pub(super) fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// Of a chunk's size; more would come near to what does not fit 64 bits.
