@@ -4,8 +4,9 @@
 //! to do sleeps, and to wake it is a fifth of what a request costs: so it is woken once for all of them.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
 use tokio::net::TcpStream;
@@ -87,7 +88,11 @@ impl Wire {
 
 /// One worker's requests to one instance that wait to be sent.
 #[derive(Default)]
-pub(super) struct Line(RefCell<Vec<(Shared, Waker)>>);
+pub(super) struct Line {
+    waiting: RefCell<Vec<(Shared, Waker)>>,
+    /// Wakes the task that sends them, once there is one.
+    sender: RefCell<Option<Waker>>,
+}
 
 /// What waits is the clients' affair.
 impl std::fmt::Debug for Line {
@@ -98,29 +103,28 @@ impl std::fmt::Debug for Line {
 
 impl Line {
     /// Puts a request behind the others, if its head is all of it. Whoever waits for its answer need not be woken to
-    /// send it.
+    /// send it. All are sent when everything that was ready to run before has run.
     pub(super) fn put(self: &Rc<Self>, wire: &Shared, waker: &Waker) {
         if wire.borrow().outgoing.has_content() {
             return;
         }
         wire.borrow_mut().is_in_line = true;
-        let mut waiting = self.0.borrow_mut();
+        let mut waiting = self.waiting.borrow_mut();
         waiting.push((Rc::clone(wire), waker.clone()));
-        if waiting.len() == 1 {
-            tokio::task::spawn_local(Rc::clone(self).send());
+        if waiting.len() > 1 {
+            return;
+        }
+        match &*self.sender.borrow() {
+            Some(sender) => sender.wake_by_ref(),
+            None => drop(tokio::task::spawn_local(send(Rc::downgrade(self)))),
         }
     }
 
-    /// Sends all. Begins when all that was ready to run before has run.
-    async fn send(self: Rc<Self>) {
-        while self.send_next() {
-            tokio::task::yield_now().await;
+    fn poll_send(&self, cx: &mut Context<'_>) {
+        if self.sender.borrow().as_ref().is_none_or(|sender| !sender.will_wake(cx.waker())) {
+            self.sender.replace(Some(cx.waker().clone()));
         }
-    }
-
-    /// Tells whether any are left.
-    fn send_next(&self) -> bool {
-        let mut waiting = self.0.borrow_mut();
+        let mut waiting = self.waiting.borrow_mut();
         let next = waiting.len().min(AT_ONCE);
         for (wire, waker) in waiting.drain(..next) {
             // Nobody waits any more for the answer to one that the line alone still holds.
@@ -128,8 +132,28 @@ impl Line {
                 waker.wake();
             }
         }
-        !waiting.is_empty()
+        if !waiting.is_empty() {
+            cx.waker().wake_by_ref();
+        }
     }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        if let Some(sender) = self.sender.take() {
+            sender.wake();
+        }
+    }
+}
+
+/// Sends what waits in the line, as long as there is one.
+fn send(line: Weak<Line>) -> impl Future<Output = ()> {
+    poll_fn(move |cx| {
+        line.upgrade().map_or(Poll::Ready(()), |line| {
+            line.poll_send(cx);
+            Poll::Pending
+        })
+    })
 }
 
 /// Requests that are sent before others may run again.
@@ -137,8 +161,6 @@ const AT_ONCE: usize = 64;
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
-
     use bytes::Bytes;
     use hyper::Request;
     use tokio::io::AsyncReadExt as _;
@@ -203,7 +225,8 @@ mod tests {
                 }
                 let something_came = poll_fn(|cx| wire.borrow().stream.poll_read_ready(cx));
                 something_came.await.expect("it came");
-                Rc::new(Line::default()).put(&wire, Waker::noop());
+                let line = Rc::new(Line::default());
+                line.put(&wire, Waker::noop());
                 tokio::task::yield_now().await;
                 assert!(wire.borrow().is_spoilt(), "{closes}");
                 assert!(wire.borrow().outgoing.may_begin_again(), "{closes}");
@@ -216,12 +239,26 @@ mod tests {
     async fn a_request_that_nobody_waits_for_is_not_sent() {
         on_a_worker(async {
             let (wire, mut instance) = wire().await;
-            Rc::new(Line::default()).put(&wire, Waker::noop());
+            let line = Rc::new(Line::default());
+            line.put(&wire, Waker::noop());
             drop(wire);
             let mut came = Vec::new();
             instance.read_to_end(&mut came).await.expect("closed");
             assert_eq!(came, b"");
         })
         .await;
+    }
+
+    #[tokio::test]
+    async fn whoever_sends_what_is_in_line_ends_with_the_line() {
+        let tasks = LocalSet::new();
+        let sent = tasks.run_until(async {
+            let line = Rc::new(Line::default());
+            let (wire, mut instance) = wire().await;
+            line.put(&wire, Waker::noop());
+            instance.read_exact(&mut [0; HEAD.len()]).await.expect("a request");
+        });
+        sent.await;
+        tokio::time::timeout(std::time::Duration::from_secs(20), tasks).await.expect("no task is left");
     }
 }
