@@ -114,14 +114,12 @@ impl<'r> Credential<'r> {
     /// Tells a credential's kind by its text.
     #[must_use]
     pub fn of(text: &'r [u8]) -> Self {
-        match std::str::from_utf8(text) {
-            Ok(key) => match KeyShape::of(key) {
-                KeyShape::Key => Self::Key(KeyHash::of(key)),
-                KeyShape::Malformed => Self::MalformedKey,
-                KeyShape::Other => Self::Token(Redacted(text)),
-            },
-            Err(_) if text.starts_with(crate::keys::PREFIX.as_bytes()) => Self::MalformedKey,
-            Err(_) => Self::Token(Redacted(text)),
+        match KeyShape::of(text) {
+            KeyShape::Key => {
+                std::str::from_utf8(text).map_or(Self::MalformedKey, |key| Self::Key(KeyHash::of(key)))
+            }
+            KeyShape::Malformed => Self::MalformedKey,
+            KeyShape::Other => Self::Token(Redacted(text)),
         }
     }
 }

@@ -65,12 +65,12 @@ impl<'r> Stamp<'r> {
         let method = self.identity.map_or("none", |identity| identity.method().as_str());
         fields.add(&X_AUTH_METHOD, method);
         if let Some(identity) = self.identity {
-            fields.add(&X_AUTH_USER_ID, identity.user_id().as_str());
+            fields.add(&X_AUTH_USER_ID, identity.user_id().as_bytes());
             if let Some(email) = identity.user_email() {
-                fields.add(&X_AUTH_USER_EMAIL, email.as_str());
+                fields.add(&X_AUTH_USER_EMAIL, email.as_bytes());
             }
             if let Some(key) = identity.active_key() {
-                fields.add(&X_AUTH_KEY_ID, key.id.as_str());
+                fields.add(&X_AUTH_KEY_ID, key.id.as_bytes());
             }
         }
         fields.add(&X_FORWARDED_FOR, self.trace.client().text());

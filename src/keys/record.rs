@@ -238,6 +238,12 @@ impl Label {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
+    /// The bytes of that text.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// The text that the label was made of.
     #[must_use]
     pub fn text(&self) -> String {

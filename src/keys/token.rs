@@ -103,8 +103,8 @@ pub enum KeyShape {
 impl KeyShape {
     /// Judges a credential's text.
     #[must_use]
-    pub fn of(text: &str) -> Self {
-        let Some(rest) = text.as_bytes().strip_prefix(PREFIX.as_bytes()) else {
+    pub fn of(text: &[u8]) -> Self {
+        let Some(rest) = text.strip_prefix(PREFIX.as_bytes()) else {
             return Self::Other;
         };
         let hex = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
@@ -129,7 +129,7 @@ impl Token {
     /// Takes a key's text; `None` where it has not the shape of a key.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        (KeyShape::of(text) == KeyShape::Key).then(|| Self(Zeroizing::new(text.to_owned())))
+        (KeyShape::of(text.as_bytes()) == KeyShape::Key).then(|| Self(Zeroizing::new(text.to_owned())))
     }
 
     /// A new key: 32 bytes that nobody can guess, as OpenBin makes them.
@@ -178,13 +178,13 @@ mod tests {
 
     #[test]
     fn only_the_exact_shape_is_a_key() {
-        assert_eq!(KeyShape::of(KEY), KeyShape::Key);
-        assert_eq!(KeyShape::of(&KEY.replace('a', "A")), KeyShape::Malformed);
-        assert_eq!(KeyShape::of(&KEY[..74]), KeyShape::Malformed);
-        assert_eq!(KeyShape::of(&format!("{KEY}0")), KeyShape::Malformed);
-        assert_eq!(KeyShape::of("sk_openbin_"), KeyShape::Malformed);
-        assert_eq!(KeyShape::of("sk_openbi"), KeyShape::Other);
-        assert_eq!(KeyShape::of(&format!(" {KEY}")), KeyShape::Other);
+        assert_eq!(KeyShape::of(KEY.as_bytes()), KeyShape::Key);
+        assert_eq!(KeyShape::of(KEY.replace('a', "A").as_bytes()), KeyShape::Malformed);
+        assert_eq!(KeyShape::of(&KEY.as_bytes()[..74]), KeyShape::Malformed);
+        assert_eq!(KeyShape::of(format!("{KEY}0").as_bytes()), KeyShape::Malformed);
+        assert_eq!(KeyShape::of(b"sk_openbin_"), KeyShape::Malformed);
+        assert_eq!(KeyShape::of(b"sk_openbi"), KeyShape::Other);
+        assert_eq!(KeyShape::of(format!(" {KEY}").as_bytes()), KeyShape::Other);
     }
 
     #[test]
@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn a_new_key_has_the_shape_of_a_key_and_no_two_are_alike() {
         let (one, two) = (Token::generate(), Token::generate());
-        assert_eq!(KeyShape::of(one.expose()), KeyShape::Key);
+        assert_eq!(KeyShape::of(one.expose().as_bytes()), KeyShape::Key);
         assert_ne!(one.expose(), two.expose());
     }
 
