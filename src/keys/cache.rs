@@ -20,6 +20,7 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use moka::Entry;
 use moka::ops::compute::Op;
 use moka::policy::EvictionPolicy;
@@ -108,10 +109,15 @@ impl Cache {
     pub(super) async fn recall(&self, hash: &KeyHash, now: Moment) -> Option<Verdict> {
         // Before anything else: what was applied before the lease was granted is seen by whoever looks after this.
         let leased = self.lease.holds(now);
-        match self.front.look(hash, |held| self.usable(held, leased, now)) {
-            Ok(verdict) => Some(verdict),
-            // Boxed, since every request's future has room for this one.
-            Err(ticket) => Box::pin(self.recall_from_behind(hash, (leased, now), ticket)).await,
+        let ticket = match self.front.look(hash, |held| self.usable(held, leased, now)) {
+            Ok(verdict) => return Some(verdict),
+            Err(ticket) => ticket,
+        };
+        // It hardly ever waits. Every request's future would have room for it, so it is run to its end at once, or else
+        // begun anew in a box.
+        match self.recall_from_behind(hash, (leased, now), ticket).now_or_never() {
+            Some(verdict) => verdict,
+            None => Box::pin(self.recall_from_behind(hash, (leased, now), ticket)).await,
         }
     }
 
