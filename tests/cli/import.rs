@@ -177,6 +177,8 @@ async fn keys_that_a_store_did_not_answer_for_are_counted_as_such() {
     let failed = done.out;
     assert!(failed.starts_with("Took 0 keys of 1 row"), "{failed}");
     assert!(failed.contains("        1  sent, and not answered for"), "{failed}");
+    let dry = desk.run("keys import --from csv:keys.csv --dry-run").await;
+    assert!(dry.code == 1 && !dry.out.contains("not answered for"), "{}", dry.said());
 }
 
 #[tokio::test]

@@ -180,7 +180,8 @@ impl Import<'_> {
         let Fates { results, propagated } = match self.ask(&question).await {
             Ok(fates) => fates,
             Err(failure) => {
-                self.tally.unanswered += portion.len() as u64;
+                // Nothing can have been taken in a dry run.
+                self.tally.unanswered += if dry_run { 0 } else { portion.len() as u64 };
                 return Err(failure);
             }
         };
@@ -199,9 +200,7 @@ impl Import<'_> {
         }
         Ok(())
     }
-}
 
-impl Import<'_> {
     async fn ask(&self, question: &Value) -> Result<Fates, Failure> {
         self.door.post("/keys/import", question).await?.parsed()
     }
