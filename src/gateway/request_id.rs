@@ -5,7 +5,6 @@ use std::net::IpAddr;
 
 use hyper::header::HeaderValue;
 
-use crate::http::append_address;
 use crate::http::header::of_one_message;
 
 /// Makes ids: 128 bits, unlike any other worker's and any earlier start's. Not secret, not unguessable.
@@ -59,33 +58,10 @@ impl Trace {
         text[36..52].copy_from_slice(&self.id.0[16..]);
         text
     }
-
-    /// The client's address, in writing.
-    pub(super) fn client(&self) -> Address {
-        let mut text = [0; LONGEST_ADDRESS];
-        let mut rest = text.as_mut_slice();
-        append_address(&mut rest, self.from);
-        let length = LONGEST_ADDRESS - rest.len();
-        Address { text, length }
-    }
-}
-
-/// An address, in writing.
-pub(super) struct Address {
-    text: [u8; LONGEST_ADDRESS],
-    length: usize,
-}
-
-impl Address {
-    pub(super) fn text(&self) -> &[u8] {
-        self.text.get(..self.length).unwrap_or_default()
-    }
 }
 
 /// Of version 00 (W3C Trace Context, level 1 §3.2.2).
 const TRACEPARENT_BYTES: usize = 55;
-/// Of an IPv6 address that ends like one of IPv4 (RFC 5952 §5).
-const LONGEST_ADDRESS: usize = 45;
 
 /// Whether a `traceparent` that came in is one (W3C Trace Context, level 1 §3.2.2), and may go on.
 pub(super) fn is_traceparent(value: &HeaderValue) -> bool {
@@ -134,15 +110,12 @@ mod tests {
     }
 
     #[test]
-    fn fields_say_the_id_a_trace_that_begins_with_it_and_the_client() {
+    fn fields_say_the_id_and_a_trace_that_begins_with_it() {
         let id = RequestId(*b"0af7651916cd43dd8448eb211c80319c");
-        for client in ["203.0.113.9", "2001:db8:1111:2222:3333:4444:5555:6666", "::ffff:255.255.255.255"] {
-            let trace = Trace { id, from: client.parse().expect("an address") };
-            assert_eq!(trace.client().text(), client.as_bytes());
-            assert_eq!(trace.traceparent(), *b"00-0af7651916cd43dd8448eb211c80319c-8448eb211c80319c-00");
-            let value = HeaderValue::from_bytes(&trace.traceparent()).expect("a value");
-            assert!(is_traceparent(&value));
-        }
+        let trace = Trace { id, from: IpAddr::from([203, 0, 113, 9]) };
+        assert_eq!(trace.traceparent(), *b"00-0af7651916cd43dd8448eb211c80319c-8448eb211c80319c-00");
+        let value = HeaderValue::from_bytes(&trace.traceparent()).expect("a value");
+        assert!(is_traceparent(&value));
         assert_eq!(id.value(), "0af7651916cd43dd8448eb211c80319c");
         assert!(id.value().is_sensitive(), "HTTP/2 keeps it for later answers");
     }

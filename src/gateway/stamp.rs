@@ -8,6 +8,7 @@ use hyper::{Request, Version};
 use super::origin::Scheme;
 use super::request_id::{Trace, is_traceparent};
 use crate::auth::Identity;
+use crate::http::append_address;
 use crate::http::header::{
     Reserved, TRACEPARENT, X_AUTH_KEY_ID, X_AUTH_METHOD, X_AUTH_USER_EMAIL, X_AUTH_USER_ID, X_FORWARDED_FOR,
     X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID, remove_hop_by_hop,
@@ -73,7 +74,7 @@ impl<'r> Stamp<'r> {
                 fields.add(&X_AUTH_KEY_ID, key.id.as_bytes());
             }
         }
-        fields.add(&X_FORWARDED_FOR, self.trace.client().text());
+        fields.add_with(&X_FORWARDED_FOR, |text| append_address(text, self.trace.from));
         fields.add(&X_FORWARDED_PROTO, self.scheme.as_str());
         if let Some(authority) = &self.authority {
             fields.add(&X_FORWARDED_HOST, authority);
@@ -211,6 +212,16 @@ mod tests {
         assert_eq!(values(&headers, "host"), ["bins.example"]);
         assert_eq!(values(&headers, "x-request-id"), ["0af7651916cd43dd8448eb211c80319c"]);
         assert!(headers.values().all(|value| value != "6.6.6.6" && value != "/api/health"));
+    }
+
+    #[test]
+    fn an_address_is_said_in_the_form_of_its_family() {
+        for client in ["203.0.113.9", "2001:db8:1111:2222:3333:4444:5555:6666", "::ffff:255.255.255.255"] {
+            let from = client.parse().expect("an address");
+            let trace = Trace { id: RequestId(*b"0af7651916cd43dd8448eb211c80319c"), from };
+            let headers = all(&Stamp::new(None, Scheme::Https, None, trace), &HeaderMap::new());
+            assert_eq!(values(&headers, "x-forwarded-for"), [client]);
+        }
     }
 
     #[test]

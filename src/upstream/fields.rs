@@ -9,9 +9,14 @@ pub struct Fields(pub(super) Vec<u8>);
 impl Fields {
     /// Adds a field. Its value must be one that a [`HeaderValue`] can have.
     pub fn add(&mut self, name: &HeaderName, value: impl AsRef<[u8]>) {
+        self.add_with(name, |text| text.extend_from_slice(value.as_ref()));
+    }
+
+    /// Adds a field whose value this appends.
+    pub fn add_with(&mut self, name: &HeaderName, append: impl FnOnce(&mut Vec<u8>)) {
         self.0.extend_from_slice(name.as_str().as_bytes());
         self.0.extend_from_slice(b": ");
-        self.0.extend_from_slice(value.as_ref());
+        append(&mut self.0);
         self.0.extend_from_slice(b"\r\n");
     }
 

@@ -25,7 +25,8 @@ use super::exchange::BrokenBody;
 use super::head::{Heads, is_interim};
 use super::interim::Interims;
 use super::outbound::Outbound;
-use super::wire::{self, Wire};
+use super::send_queue::SendQueue;
+use super::wire::{SharedWire, Wire};
 use super::{ForwardError, Settings, framing};
 use crate::http::{Line, Progress, RequestBodyError};
 
@@ -45,7 +46,7 @@ const SHORT_ANSWER: u64 = 2 * 1024 * 1024;
 
 /// An open connection. Nothing happens on it unless it is polled.
 pub(super) struct Link {
-    wire: wire::Shared,
+    wire: SharedWire,
     /// Came, and belongs to what comes next.
     read: BytesMut,
     /// How much is read at once.
@@ -154,14 +155,14 @@ impl Link {
     /// Sends the request and waits for the head of its answer. What the instance says before it is told at once.
     pub(super) fn answer<'l>(
         &'l mut self,
-        line: &'l Rc<wire::Line>,
+        queue: &'l Rc<SendQueue>,
         head_timeout: Duration,
     ) -> impl Future<Output = Result<Response<()>, ForwardError>> {
-        Answer { link: self, line: Some(line), since: Instant::now(), head_timeout }
+        Answer { link: self, queue: Some(queue), since: Instant::now(), head_timeout }
     }
 
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<()>, ForwardError>> {
-        if self.wire.borrow().waits(cx) {
+        if self.wire.borrow_mut().waits(cx) {
             return Poll::Pending;
         }
         self.send(cx).map_err(ForwardError::of)?;
@@ -273,8 +274,8 @@ impl Link {
         }
     }
 
-    /// The connection itself, once it has switched protocols, and what has come on it since. `None` where it switched
-    /// before it was asked to.
+    /// The connection itself, once it has switched protocols, and what has come on it since. `None` while the
+    /// request still waits to be sent: nothing can have been answered then.
     pub(super) fn into_stream(self) -> Option<(TcpStream, Bytes)> {
         // What is empty would keep its room.
         let ahead = if self.read.is_empty() { Bytes::new() } else { self.read.freeze() };
@@ -286,7 +287,7 @@ impl Link {
 struct Answer<'l> {
     link: &'l mut Link,
     /// The one to get into.
-    line: Option<&'l Rc<wire::Line>>,
+    queue: Option<&'l Rc<SendQueue>>,
     since: Instant,
     head_timeout: Duration,
 }
@@ -295,9 +296,9 @@ impl Future for Answer<'_> {
     type Output = Result<Response<()>, ForwardError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { link, line, since, head_timeout } = self.get_mut();
-        if let Some(line) = line.take() {
-            line.put(&link.wire, cx.waker());
+        let Self { link, queue, since, head_timeout } = self.get_mut();
+        if let Some(queue) = queue.take() {
+            queue.push(&link.wire, cx.waker());
         }
         if let Poll::Ready(answer) = link.poll_answer(cx) {
             return Poll::Ready(answer);
@@ -359,8 +360,8 @@ mod tests {
         let settings = Settings::patient(address);
         let mut link = Link::open(&settings).await.expect("a connection");
         link.ask(Outbound::new(Request::new(RequestBody::own(Bytes::new())), |_| ()));
-        let line = Rc::default();
-        let answer = link.answer(&line, settings.response_timeout);
+        let queue = Rc::default();
+        let answer = link.answer(&queue, settings.response_timeout);
         LocalSet::new().run_until(answer).await.expect("an answer");
         let mut came = 0;
         while let Some(frame) = poll_fn(|cx| link.poll_content(cx)).await {

@@ -1,8 +1,7 @@
 //! Connections to the instances: one pool per worker and instance, timeouts, and who is to blame.
 //!
-//! Everything about one exchange runs in the task that asked for it: whoever waits for the response or
-//! reads its body moves the bytes, so a request crosses no channel to another task and wakes nobody, not
-//! even itself. Decides nothing about credentials, and changes no header.
+//! Whoever waits for the response or reads its body moves the bytes, in the task that asked for it: no channel lies in
+//! between. Only heads are sent by a task of the worker, one behind the other. Decides nothing about credentials, and changes no header.
 
 mod ask;
 mod content;
@@ -19,6 +18,7 @@ mod outbound;
 mod outgoing;
 mod pool;
 mod probe;
+mod send_queue;
 mod tunnel;
 mod wire;
 

@@ -58,7 +58,7 @@ pub(super) enum Unsent {
 }
 
 impl Outgoing {
-    /// Also gives back the map that the request's fields were in.
+    /// What is to be sent of a request in origin form, and the map that its fields were in.
     pub(super) fn new(request: Request<RequestBody>, say: impl FnOnce(&mut Fields)) -> (Self, HeaderMap) {
         let (mut head, content) = request.into_parts();
         let content = (!content.is_end_stream()).then_some(content);

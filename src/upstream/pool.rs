@@ -10,8 +10,8 @@ use hyper::{Response, StatusCode};
 use super::exchange::Exchange;
 use super::link::Link;
 use super::outbound::Outbound;
+use super::send_queue::SendQueue;
 use super::tunnel::{Switched, Tunnel};
-use super::wire::Line;
 use super::{ForwardError, Settings};
 
 /// One worker's way to one instance.
@@ -21,7 +21,7 @@ pub struct Upstream {
     /// The longest unused connection is in front.
     idle: RefCell<VecDeque<Idle>>,
     swept: Cell<bool>,
-    line: Rc<Line>,
+    queue: Rc<SendQueue>,
 }
 
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -36,7 +36,7 @@ impl Upstream {
     /// A pool without connections yet.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self { settings, idle: RefCell::default(), swept: Cell::new(false), line: Rc::default() }
+        Self { settings, idle: RefCell::default(), swept: Cell::new(false), queue: Rc::default() }
     }
 
     /// How this instance is reached.
@@ -63,12 +63,12 @@ impl Upstream {
         };
         let Some(asked) = request.take() else { return Err(not_sent()) };
         link.ask(asked);
-        let answer = match link.answer(&self.line, self.settings.response_timeout).await {
+        let answer = match link.answer(&self.queue, self.settings.response_timeout).await {
             Err(error) if was_kept && error.is_closed() && link.may_be_asked_again() => {
                 let mut fresh = Box::pin(Link::open(&self.settings)).await?;
                 fresh.ask_again(&mut link);
                 link = fresh;
-                link.answer(&self.line, self.settings.response_timeout).await?
+                link.answer(&self.queue, self.settings.response_timeout).await?
             }
             answer => answer?,
         };
@@ -82,7 +82,7 @@ impl Upstream {
     pub async fn switch(self: &Rc<Self>, request: Outbound) -> Result<Switched, ForwardError> {
         let mut link = Link::open(&self.settings).await?;
         link.ask(request);
-        let answer = link.answer(&self.line, self.settings.response_timeout).await?;
+        let answer = link.answer(&self.queue, self.settings.response_timeout).await?;
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             let tunnel = Tunnel::new(*link, self.settings.idle_body_timeout).ok_or_else(not_sent)?;
             return Ok(Switched::Yes(answer, tunnel));
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_exchange_runs_its_task_to_get_in_line_and_when_the_answer_has_come() {
+    async fn an_exchange_runs_its_task_to_be_queued_and_when_the_answer_has_come() {
         let work = async {
             let upstream = Rc::new(Upstream::new(Settings::patient(instance())));
             exchange(&upstream).await;

@@ -68,7 +68,7 @@ impl Passed {
 }
 
 impl Tunnel {
-    /// `None` where the instance switched before it was asked to.
+    /// `None` while the request still waits to be sent.
     pub(super) fn new(link: Link, silence: Duration) -> Option<Self> {
         let (stream, ahead) = link.into_stream()?;
         Some(Self { stream, ahead, silence })
